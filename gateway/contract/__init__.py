@@ -1,0 +1,29 @@
+"""The contract: what the files in `schema/` say about journeys and KPIs. Pure: reads files, does nothing else."""
+
+from __future__ import annotations
+
+from gateway.contract.durations import duration_in_words, parse_duration
+from gateway.contract.journeys import JourneyMap, Stage, Touchpoint
+from gateway.contract.kpis import Function, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
+from gateway.contract.loading import Contract, load_contract
+from gateway.contract.rules import Condition, EventRule
+from gateway.contract.schema_root import find_schema_root
+
+__all__ = [
+    "Condition",
+    "Contract",
+    "EventRule",
+    "Function",
+    "Funnel",
+    "FunnelStep",
+    "JourneyMap",
+    "Kpi",
+    "Satisfied",
+    "SessionLength",
+    "Stage",
+    "Touchpoint",
+    "duration_in_words",
+    "find_schema_root",
+    "load_contract",
+    "parse_duration",
+]

@@ -1,0 +1,113 @@
+"""Every error the gateway raises on purpose. The branch of the tree says what the caller must do.
+
+GatewayError
+├── InvalidInput        change the request: sending it again as it is cannot work
+│   ├── TooLarge        make it smaller
+│   └── ContractError   correct the named file, line and key
+├── Denied
+│   ├── Unauthenticated send a credential that is known and not expired
+│   └── Forbidden       the credential is good, but does not open this
+├── NotFound            there is nothing under this id for this caller
+├── Unavailable         nothing was acknowledged: send the same again after `retry_after` seconds
+└── OperatorError       nobody outside can help: the operator must act
+    ├── SetupError      mend the set-up; the message says how
+    └── StoreError      MongoDB refused a command; the code is its own
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """The root. `code` is stable and meant for programs, the text for people, `hint` for the way out."""
+
+    code = "ERROR"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InvalidInput(GatewayError):
+    """The request cannot be understood or breaks a limit."""
+
+    code = "INVALID_INPUT"
+
+    def __init__(self, message: str, *, hint: str = "", path: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class TooLarge(InvalidInput):
+    """A body, an event or an answer over its limit."""
+
+    code = "TOO_LARGE"
+
+
+class ContractError(InvalidInput):
+    """Files of a contract folder that do not say what they should; one line per problem."""
+
+    code = "CONTRACT"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Denied(GatewayError):
+    """The caller may not."""
+
+    code = "DENIED"
+
+
+class Unauthenticated(Denied):
+    """No credential, or one that is unknown, expired or revoked."""
+
+    code = "UNAUTHENTICATED"
+
+
+class Forbidden(Denied):
+    """A good credential that does not open this."""
+
+    code = "FORBIDDEN"
+
+
+class NotFound(GatewayError):
+    """There is nothing under this id for this caller."""
+
+    code = "NOT_FOUND"
+
+
+class Unavailable(GatewayError):
+    """The gateway cannot do it now, and did not acknowledge it; the same request may be sent again."""
+
+    code = "UNAVAILABLE"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class OperatorError(GatewayError):
+    """Only the operator can help."""
+
+    code = "OPERATOR"
+
+
+class SetupError(OperatorError):
+    """Settings, files, ports or MongoDB are not as the gateway needs them."""
+
+    code = "SETUP"
+
+
+class StoreError(OperatorError):
+    """MongoDB refused a command for a reason that trying again does not cure."""
+
+    code = "STORE"
+
+    def __init__(self, message: str, *, number: int = 0) -> None:
+        super().__init__(message)
+        self.number = number

@@ -1,0 +1,135 @@
+"""A folder as a whole: what is right is built, and its hashes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.contract import Condition, Funnel, FunnelStep, load_contract
+from tests.unit.contract.acme import JOURNEY, edit, problems, write_acme
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_acme(tmp_path)
+
+
+def test_a_good_folder_becomes_a_contract_named_after_it(folder: Path) -> None:
+    contract = load_contract(folder)
+    trial, activation = contract.journeys["trial"], contract.kpis["activation"]
+    assert contract.name == "acme"
+    assert (trial.version, trial.persona, trial.owners, trial.pain_points) == (3, "Developer", ("ux",), ())
+    assert trial.abandoned_after == timedelta(hours=12)
+    assert trial.stage("signup").optional
+    assert trial.stage("signup").enter[0].where == (
+        Condition("plan", "in", ("free", "trial")),
+        Condition("age", "gte", 18),
+    )
+    assert trial.stage("first_event").completes
+    assert trial.stage("first_event").emotion is None
+    assert isinstance(activation.function, Funnel)
+    assert activation.function.window == timedelta(weeks=8)
+    assert [step.rule.id for step in activation.function.steps] == ["activation.signup", "activation.sent"]
+    assert activation.function.steps[1].rule.where == (Condition("test", "exists", False),)
+    assert isinstance(activation.function.steps[0], FunnelStep)
+    assert (activation.term, activation.target) == (None, None)
+
+
+def test_journeys_alone_or_kpis_alone_are_a_contract(folder: Path) -> None:
+    (folder / "journeys" / "trial.yaml").unlink()
+    assert load_contract(folder).journeys == {}
+    for path in (folder / "kpis").iterdir():
+        path.unlink()
+    (folder / "journeys" / "trial.yaml").write_text(JOURNEY)
+    assert load_contract(folder).kpis == {}
+
+
+def test_a_relative_path_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert load_contract(Path()).name == "acme"
+
+
+def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
+    assert problems(tmp_path / "acme") == [
+        f"{tmp_path}/acme: there is no such folder - name one that holds journeys/ and kpis/"
+    ]
+
+
+def test_a_folder_without_any_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "journeys").mkdir()
+    (tmp_path / "journeys" / "README.md").touch()
+    assert problems(tmp_path) == [
+        f"{tmp_path}: the folder holds no contract - add journeys/<key>.yaml or kpis/<key>.yaml"
+    ]
+
+
+def test_a_yaml_file_that_nobody_would_read_is_told(folder: Path) -> None:
+    (folder / "kpis" / "ease.yaml").rename(folder / "kpis" / "ease.yml")
+    (folder / "journeys" / "old").mkdir()
+    (folder / "journeys" / "old" / "trial.yaml").write_text(JOURNEY)
+    assert problems(folder) == [
+        "acme/journeys/old/trial.yaml:1: folders in journeys/ are not read - move it to journeys/trial.yaml",
+        "acme/kpis/ease.yml:1: only files named *.yaml are read - rename it to ease.yaml",
+    ]
+
+
+def test_links_and_hidden_folders_of_a_mounted_configuration_do_no_harm(folder: Path) -> None:
+    hidden = folder / "kpis" / "..2024_01"
+    hidden.mkdir()
+    (folder / "kpis" / "ease.yaml").rename(hidden / "ease.yaml")
+    (folder / "kpis" / "ease.yaml").symlink_to(hidden / "ease.yaml")
+    link = folder.with_name("linked")
+    link.symlink_to(folder)
+    contract = load_contract(link)
+    assert contract.name == "linked"
+    assert set(contract.kpis) == {"activation", "ease"}
+
+
+def test_hashes_do_not_depend_on_comments_the_order_of_keys_or_defaults(folder: Path) -> None:
+    before = load_contract(folder)
+    edit(folder, "journeys/trial", "key: trial\nversion: 3\n", "# a comment\nversion: 3\npainPoints: []\nkey: trial\n")
+    edit(folder, "journeys/trial", "{property: plan, in: [free, trial]}", "{in: [free, trial], property: plan}")
+    edit(folder, "journeys/trial", "optional: true", "optional: true\n    completes: false")
+    edit(folder, "kpis/ease", "    lowest: 1\n    highest: 7", "    highest: 7.0 # comment\n    lowest: 1.0")
+    after = load_contract(folder)
+    assert after == before
+    assert after.journeys_hash == before.journeys_hash
+    assert after.kpis["ease"].hash == before.kpis["ease"].hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("event: Event Sent", "event: Event Seen"),
+        ("gte: 18", "gte: 19"),
+        ("gte: 18", "gt: 18"),
+        ("[free, trial]", "[free]"),
+        ("abandonedAfter: 12h", "abandonedAfter: 13h"),
+        ("    optional: true\n", ""),
+        ("version: 3", "version: 4"),
+    ],
+)
+def test_the_journeys_hash_changes_with_a_rule(folder: Path, old: str, new: str) -> None:
+    before = load_contract(folder)
+    edit(folder, "journeys/trial", old, new)
+    after = load_contract(folder)
+    assert after.journeys_hash != before.journeys_hash
+    assert {kpi.hash for kpi in after.kpis.values()} == {kpi.hash for kpi in before.kpis.values()}
+
+
+def test_the_journeys_hash_does_not_change_with_a_kpi(folder: Path) -> None:
+    before = load_contract(folder)
+    edit(folder, "kpis/ease", "atLeast: 5", "atLeast: 6")
+    after = load_contract(folder)
+    assert after.journeys_hash == before.journeys_hash
+    assert after.kpis["ease"].hash != before.kpis["ease"].hash
+    assert after.kpis["activation"].hash == before.kpis["activation"].hash
+
+
+def test_the_hashes_of_known_files_stay_the_same(folder: Path) -> None:
+    # They are stored beside what was derived: when the code changes them, every gateway derives everything anew.
+    contract = load_contract(folder)
+    assert contract.journeys_hash == "0770991966cf4400a56b6f76671db8dd"
+    assert contract.kpis["activation"].hash == "6936796cc5a6528621ce87f18f4ea54a"
