@@ -1,0 +1,1 @@
+"""Sessions and journeys: the pure fold over one user's events."""

@@ -1,0 +1,237 @@
+"""One change stream on the feed per process, shared by every subscription.
+
+A subscription sees each matching feed row exactly once, in order per lane. With `after` it first reads what it
+missed from the feed (the shared stream is joined before, so that nothing falls between), then goes on live. A
+subscriber that reads too slowly is not cut off and loses nothing: what its buffer cannot hold it reads from the feed
+again. What is no longer in the feed is told as a gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.errors import Unavailable
+from gateway.live.cursor import Cursors
+from gateway.store.feed import Feed, Positions
+
+log = logging.getLogger("gateway.live")
+
+Row = dict[str, Any]
+
+BUFFER = 1_000
+_PAGE = 500
+_SETTLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a subscription wants to hear of; None means all."""
+
+    workspace: str
+    kind: Literal["event", "journey"]
+    users: frozenset[str] | None = None
+    names: frozenset[str] | None = None
+    map: str | None = None
+    stage: str | None = None
+
+    def wants(self, row: Row) -> bool:
+        return (
+            (self.users is None or row["user"] in self.users)
+            and (self.names is None or row["name"] in self.names)
+            and (self.map is None or row["map"] == self.map)
+            and (self.stage is None or self.stage in (row["from"], row["to"]))
+        )
+
+    def stored(self) -> Mapping[str, object]:
+        """The same as a filter on the feed; `stage` is left to `wants`."""
+        found: dict[str, object] = {"kind": self.kind}
+        if self.users is not None:
+            found["user"] = {"$in": sorted(self.users)}
+        if self.names is not None:
+            found["name"] = {"$in": sorted(self.names)}
+        if self.map is not None:
+            found["map"] = self.map
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """News that can no longer be had: how many feed rows, and where it goes on."""
+
+    reason: str
+    missed: int | None
+    resume_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One message to a subscriber: a feed row, or a gap, or only a newer cursor."""
+
+    cursor: str
+    gap: Gap | None = None
+    row: Row | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Subscriber:
+    watch: Watch
+    rows: deque[Row] = field(default_factory=deque)
+    awake: asyncio.Event = field(default_factory=asyncio.Event)
+    behind: bool = False
+    closed: bool = False
+
+    def offer(self, row: Row) -> None:
+        if len(self.rows) >= BUFFER:
+            self.rows.clear()
+            self.behind = True
+        elif not self.behind:
+            self.rows.append(row)
+        self.awake.set()
+
+
+class Hub:
+    """Joins subscriptions to the feed."""
+
+    def __init__(self, feed: Feed, secret: str) -> None:
+        self._feed = feed
+        self._cursors = Cursors(secret)
+        self._subscribers: dict[tuple[str, str], set[_Subscriber]] = {}
+        self._open = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to follow the feed."""
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """End every subscription and stop following."""
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.closed = True
+                subscriber.awake.set()
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def subscribe(self, watch: Watch, after: str | None = None) -> AsyncIterator[News]:
+        """News from now on, or from behind the cursor `after`. Raises InvalidInput for a bad cursor."""
+        positions = None if after is None else self._cursors.read(watch.workspace, after)
+        subscriber = _Subscriber(watch)
+        await self._join(subscriber)
+        try:
+            heads, floors = await self._feed.heads_and_floors()
+            if positions is None:
+                positions = heads
+                yield News(self._cursors.write(watch.workspace, positions))
+            else:
+                for lane, head in heads.items():
+                    positions[lane] = min(positions.get(lane, 0), head)
+                gap = self._gap(watch.workspace, positions, floors)
+                if gap is not None:
+                    yield News(gap.resume_from, gap)
+                async for news in self._replay(watch, positions, heads):
+                    yield news
+            async for news in self._live(subscriber, positions):
+                yield news
+        finally:
+            self._leave(subscriber)
+
+    # -- one subscription ---------------------------------------------------------------------------------------
+
+    async def _live(self, subscriber: _Subscriber, positions: Positions) -> AsyncIterator[News]:
+        watch = subscriber.watch
+        while not subscriber.closed:
+            await subscriber.awake.wait()
+            subscriber.awake.clear()
+            while subscriber.rows:
+                row = subscriber.rows.popleft()
+                if row["seq"] > positions[row["lane"]]:
+                    positions[row["lane"]] = row["seq"]
+                    yield News(self._cursors.write(watch.workspace, positions), row=row)
+            if subscriber.behind:
+                subscriber.behind = False
+                heads, floors = await self._feed.heads_and_floors()
+                gap = self._gap(watch.workspace, positions, floors)
+                if gap is not None:
+                    yield News(gap.resume_from, gap)
+                async for news in self._replay(watch, positions, heads):
+                    yield news
+                subscriber.awake.set()
+
+    async def _replay(self, watch: Watch, positions: Positions, heads: Positions) -> AsyncIterator[News]:
+        """Stored rows behind `positions` up to `heads`; `positions` moves along."""
+        for lane, head in heads.items():
+            while positions[lane] < head:
+                rows = await self._feed.rows(
+                    watch.workspace, lane, positions[lane], head, limit=_PAGE, wanted=watch.stored()
+                )
+                for row in rows:
+                    positions[lane] = row["seq"]
+                    if watch.wants(row):
+                        yield News(self._cursors.write(watch.workspace, positions), row=row)
+                if len(rows) < _PAGE:
+                    positions[lane] = head
+        yield News(self._cursors.write(watch.workspace, positions))
+
+    def _gap(self, workspace: str, positions: Positions, floors: Positions) -> Gap | None:
+        """Move positions up to the floors; say how much was lost by it."""
+        missed = 0
+        for lane, floor in floors.items():
+            lost = floor - 1 - positions[lane]
+            if lost > 0:
+                missed += lost
+                positions[lane] = floor - 1
+        return Gap("EXPIRED", missed, self._cursors.write(workspace, positions)) if missed else None
+
+    async def _join(self, subscriber: _Subscriber) -> None:
+        watch = subscriber.watch
+        self._subscribers.setdefault((watch.workspace, watch.kind), set()).add(subscriber)
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._open.wait()
+        except TimeoutError:
+            self._leave(subscriber)
+            raise Unavailable("Live updates are not available while MongoDB is away.", hint="Try again.") from None
+
+    def _leave(self, subscriber: _Subscriber) -> None:
+        key = (subscriber.watch.workspace, subscriber.watch.kind)
+        self._subscribers.get(key, set()).discard(subscriber)
+
+    # -- the shared stream --------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._feed.tail() as stream:
+                    self._catch_up_all()
+                    self._open.set()
+                    while True:
+                        for change in await stream.next_batch(1000):
+                            self._deliver(change["fullDocument"])
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._open.clear()
+                log.warning("the feed is followed anew", extra={"error": type(error).__name__})
+                await asyncio.sleep(0.5)
+
+    def _catch_up_all(self) -> None:
+        """The stream was away: everyone reads what it missed from the feed."""
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.rows.clear()
+                subscriber.behind = True
+                subscriber.awake.set()
+
+    def _deliver(self, row: Row) -> None:
+        for subscriber in self._subscribers.get((row["workspace"], row["kind"]), ()):
+            if subscriber.watch.wants(row):
+                subscriber.offer(row)

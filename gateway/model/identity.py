@@ -1,0 +1,98 @@
+"""Identities: the names under which a person's events arrive, and the user they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
+
+IdentityType = Literal["userId", "anonymousId"]
+
+SLOTS = 1024
+LANES = 16
+
+#: Values that SDKs and forms send for "nobody in particular": linking through them would merge strangers.
+BLOCKED_VALUES = frozenset(
+    {
+        "",
+        "null",
+        "none",
+        "nil",
+        "undefined",
+        "nan",
+        "anonymous",
+        "guest",
+        "unknown",
+        "not_found",
+        "0",
+        "-1",
+        "true",
+        "false",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """One identity as it was sent, for example (userId, "42")."""
+
+    type: IdentityType
+    value: str
+
+    @property
+    def sk(self) -> str:
+        """The identity as one string; `u:` and `a:` keep equal values of the two types apart."""
+        return f"{'u' if self.type == 'userId' else 'a'}:{self.value}"
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the value names nobody, so that no edge may be drawn to it."""
+        plain = self.value.strip().lower()
+        return plain in BLOCKED_VALUES or not plain.strip("0-")
+
+    @classmethod
+    def from_sk(cls, sk: str) -> Identity:
+        return cls("userId" if sk[0] == "u" else "anonymousId", sk[2:])
+
+
+#: An anonymous identity and the userId it was linked to.
+Pair = tuple[Identity, Identity]
+
+
+@dataclass(slots=True)
+class Member:
+    """One identity in the graph: the order key of the first event that carried it, its group and its user."""
+
+    first: tuple[int, int, bytes]
+    group: str
+    user: str
+
+
+@dataclass(slots=True)
+class Edge:
+    """Two identities an event says belong together: the earliest such event, and why it was refused if it was."""
+
+    order: tuple[int, int, bytes]
+    group: str
+    refused: str | None = None
+
+
+def digest(*parts: str | bytes) -> bytes:
+    """16-byte BLAKE2b over length-prefixed parts, so that ("ab", "c") and ("a", "bc") differ."""
+    hashed = blake2b(digest_size=16)
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        hashed.update(len(raw).to_bytes(4, "big"))
+        hashed.update(raw)
+    return hashed.digest()
+
+
+def user_id_of(workspace: str, first: Identity) -> str:
+    """The id of the user whose first identity is `first`: 32 hexadecimal digits."""
+    return digest(workspace, first.sk).hex()
+
+
+def lane_of(workspace: str, key: str) -> int:
+    """The lane (0 … 15) that owns `key`: a range of the 1024 slots its hash falls into."""
+    slot = int.from_bytes(digest(workspace, key)[:4], "big") % SLOTS
+    return slot * LANES // SLOTS

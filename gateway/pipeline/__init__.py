@@ -1,0 +1,1 @@
+"""The order of things: from bytes to a receipt (`intake`), from stored events to journeys (`derive`, `owner`)."""

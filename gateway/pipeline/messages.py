@@ -1,0 +1,258 @@
+"""From one sent message to an event, or to the reason why it cannot be one.
+
+A message is what the Segment specification's six calls send. Whatever is wrong with one message stays with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from gateway.model.event import Event, EventType, JsonObject
+from gateway.model.identity import digest
+
+MAX_DEPTH = 32
+MAX_KEYS = 256
+MAX_KEY_BYTES = 128
+MAX_ID_CHARS = 255
+MAX_MESSAGE_ID_CHARS = 100
+MAX_INT = 2**63 - 1
+MIN_INT = -(2**63)
+SKEW_MS = 60_000
+
+_TYPES = {kind.value: kind for kind in EventType}
+_NOT_CONTENT = ("sentAt", "receivedAt", "writeKey")
+
+
+class Unacceptable(Exception):
+    """This message cannot become an event. `code` is stable, the text says what to change."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a message came from. Times are milliseconds."""
+
+    workspace: str
+    source: str
+    received_at: int
+    sent_at: int | None
+    max_event_bytes: int
+    correct_skew: bool = True
+
+
+@dataclass(slots=True)
+class _Cleaning:
+    """What `_clean` met on its way through one message."""
+
+    flags: set[str]
+    keys: int = 0
+    escape: bool = False
+
+
+def read_message(message: Any, origin: Origin, *, seq: int, fallback_id: Callable[[], str]) -> tuple[Event, bool]:
+    """The event a message says, and whether its keys need escaping before they are stored.
+
+    Raises Unacceptable.
+    """
+    if not isinstance(message, dict):
+        raise Unacceptable("not_an_object", 'A message must be a JSON object such as {"type": "track", …}.')
+    sent_type = message.get("type")
+    kind = _TYPES.get(sent_type) if isinstance(sent_type, str) else None
+    if kind is None:
+        raise Unacceptable("unknown_type", f"`type` must be one of {', '.join(_TYPES)}.")
+    cleaning = _Cleaning(set())
+    message = _clean(message, cleaning, 1)
+    content = {key: value for key, value in message.items() if key not in _NOT_CONTENT}
+    canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    if len(canonical) > origin.max_event_bytes:
+        raise Unacceptable(
+            "event_too_large",
+            f"The event has {len(canonical):,} bytes; the limit is {origin.max_event_bytes:,}. Send less in it.",
+        )
+    user_id = _identifier(message, "userId")
+    anonymous_id = _identifier(message, "anonymousId")
+    if user_id is None and anonymous_id is None:
+        raise Unacceptable("no_identity", "A message needs a `userId` or an `anonymousId`.")
+    message_id = _message_id(message) or fallback_id()
+    sent_at = _time(message, "sentAt", cleaning.flags) or origin.sent_at
+    original = _time(message, "originalTimestamp", cleaning.flags) or _time(message, "timestamp", cleaning.flags)
+    event = Event(
+        id=digest(origin.workspace, origin.source, message_id),
+        workspace=origin.workspace,
+        source=origin.source,
+        message_id=message_id,
+        type=kind,
+        name=_name(message, kind),
+        user_id=user_id,
+        anonymous_id=anonymous_id,
+        previous_id=_previous_id(message, kind),
+        group_id=_identifier(message, "groupId"),
+        at=_corrected(original, sent_at, origin),
+        seq=seq,
+        received_at=origin.received_at,
+        sent_at=sent_at,
+        original_timestamp=original,
+        properties=_object(message, "properties"),
+        traits=_object(message, "traits"),
+        context=_object(message, "context"),
+        content_hash=digest(canonical),
+        flags=tuple(sorted(cleaning.flags)),
+    )
+    return event, cleaning.escape
+
+
+def _clean(value: Any, cleaning: _Cleaning, depth: int) -> Any:
+    """`value` with what cannot be stored replaced and flagged; raises Unacceptable where that would lie."""
+    if isinstance(value, str):
+        return _clean_text(value, cleaning)
+    if isinstance(value, dict):
+        _check_nesting(depth)
+        cleaning.keys += len(value)
+        if cleaning.keys > MAX_KEYS:
+            raise Unacceptable("too_many_keys", f"An event may have {MAX_KEYS} keys; put repeated data into lists.")
+        return {_clean_key(key, cleaning): _clean(item, cleaning, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        _check_nesting(depth)
+        return [_clean(item, cleaning, depth + 1) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            cleaning.flags.add("not_a_number")
+            return None
+        # orjson reads integers beyond 64 bits as floats: digits of an id may be gone already.
+        if value.is_integer() and abs(value) >= 2**63:
+            raise _too_big()
+        return value
+    if not MIN_INT <= value <= MAX_INT:
+        raise _too_big()
+    return value
+
+
+def _clean_text(text: str, cleaning: _Cleaning) -> str:
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        cleaning.flags.add("lone_surrogate")
+        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return text
+
+
+def _clean_key(key: str, cleaning: _Cleaning) -> str:
+    if "\0" in key:
+        raise Unacceptable("nul_in_key", "A key holds a NUL character; rename it.")
+    key = _clean_text(key, cleaning)
+    if len(key) > MAX_KEY_BYTES or (not key.isascii() and len(key.encode()) > MAX_KEY_BYTES):
+        raise Unacceptable("key_too_long", f"A key may have {MAX_KEY_BYTES} bytes; put long text into values.")
+    if "$" in key or "." in key:
+        cleaning.escape = True
+    return key
+
+
+def _check_nesting(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Unacceptable("too_deep", f"An event may be nested {MAX_DEPTH} levels deep; flatten it.")
+
+
+def _too_big() -> Unacceptable:
+    return Unacceptable("integer_out_of_range", "A number is beyond 64 bits; send such ids as strings.")
+
+
+def _identifier(message: JsonObject, key: str) -> str | None:
+    value = message.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise Unacceptable("wrong_type", f"`{key}` must be a string.")
+    if len(value) > MAX_ID_CHARS:
+        raise Unacceptable("id_too_long", f"`{key}` may have {MAX_ID_CHARS} characters.")
+    return value
+
+
+def _message_id(message: JsonObject) -> str | None:
+    value = _identifier(message, "messageId")
+    if value is not None and len(value) > MAX_MESSAGE_ID_CHARS:
+        raise Unacceptable("id_too_long", f"`messageId` may have {MAX_MESSAGE_ID_CHARS} characters.")
+    return value
+
+
+def _previous_id(message: JsonObject, kind: EventType) -> str | None:
+    previous = _identifier(message, "previousId")
+    if kind is EventType.ALIAS and (previous is None or message.get("userId") is None):
+        raise Unacceptable("incomplete_alias", "`alias` needs `previousId` and `userId`.")
+    return previous
+
+
+def _name(message: JsonObject, kind: EventType) -> str:
+    name = message.get("event" if kind is EventType.TRACK else "name")
+    if kind is EventType.TRACK and (not isinstance(name, str) or not name.strip()):
+        raise Unacceptable("no_event_name", "`track` needs `event`, the name of what happened.")
+    if name is not None and not isinstance(name, str):
+        raise Unacceptable("wrong_type", "`name` must be a string.")
+    name = (name or kind.value).strip()
+    if len(name) > MAX_ID_CHARS:
+        raise Unacceptable("name_too_long", f"An event's name may have {MAX_ID_CHARS} characters.")
+    return name or kind.value
+
+
+def _object(message: JsonObject, key: str) -> JsonObject:
+    value = message.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Unacceptable("wrong_type", f"`{key}` must be an object.")
+    return value
+
+
+def _time(message: JsonObject, key: str, flags: set[str]) -> int | None:
+    """Milliseconds; None and a flag for what is no time."""
+    value = message.get(key)
+    if value is None:
+        return None
+    parsed = parse_time(value)
+    if parsed is None:
+        flags.add("clock_suspect")
+    return parsed
+
+
+def parse_time(value: object) -> int | None:
+    """ISO 8601 (no zone means UTC) or a number of seconds or milliseconds since 1970, as milliseconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        milliseconds = value if abs(value) >= 1e11 else value * 1000
+        return int(milliseconds) if 0 <= milliseconds < 253_402_300_800_000 else None
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        seconds = moment.timestamp()
+    except (OverflowError, ValueError):
+        return None
+    return round(seconds * 1000) if seconds >= 0 else None
+
+
+def _corrected(original: int | None, sent_at: int | None, origin: Origin) -> int:
+    """The event's time by our clock: corrected beyond 60 s of skew, at most 60 s past its arrival."""
+    if original is None:
+        return origin.received_at
+    at = original
+    if origin.correct_skew and sent_at is not None and abs(origin.received_at - sent_at) > SKEW_MS:
+        at = origin.received_at - (sent_at - original)
+    return max(0, min(at, origin.received_at + SKEW_MS))
