@@ -1,0 +1,38 @@
+"""The options every client is made with: what the gateway promises, and what the operator may tune in the URI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pymongo.monitoring import CommandListener
+
+_PROMISES: dict[str, Any] = {
+    "w": "majority",
+    "journal": True,
+    "wTimeoutMS": 5000,
+    "readConcernLevel": "majority",
+    "readPreference": "primary",
+    "retryWrites": True,
+    "retryReads": True,
+    "tz_aware": False,
+    "uuidRepresentation": "standard",
+}
+"""What the gateway promises its callers; a URI cannot weaken it."""
+_TUNING: dict[str, Any] = {
+    "appName": "journey-gateway",
+    "serverSelectionTimeoutMS": 2000,
+    "connectTimeoutMS": 2000,
+    "socketTimeoutMS": 30_000,
+    "heartbeatFrequencyMS": 2000,
+    "maxPoolSize": 64,
+}
+"""Defaults, each of which the URI may set otherwise. A frozen server is noticed by the heartbeat, within 4 s."""
+
+
+def client_options(uri: str, listeners: Sequence[CommandListener]) -> dict[str, Any]:
+    """Keyword arguments for either driver's client; they win over the URI, so what it tunes is left out."""
+    given = {key.lower() for key, _ in parse_qsl(urlsplit(uri).query)}
+    tuning = {key: value for key, value in _TUNING.items() if key.lower() not in given}
+    return {**tuning, **_PROMISES, "event_listeners": list(listeners)}

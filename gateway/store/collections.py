@@ -1,0 +1,84 @@
+"""Every collection in one place: its indexes, and what it would be sharded by.
+
+A document's key is `_id`; all but `lanes` carry `workspace`. Unique keys begin with the shard key or are `_id` of
+documents that retries send to the same shard (DERIVE: `sk` is the identity exactly as sent).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.store.database import Database, Index
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One collection; `shard_key` is documentation until someone shards."""
+
+    name: str
+    shard_key: str
+    indexes: tuple[Index, ...] = ()
+
+
+def _index(*keys: str, unique: bool = False) -> Index:
+    pairs = tuple((key.lstrip("-"), -1 if key.startswith("-") else 1) for key in keys)
+    return Index(pairs, unique=unique)
+
+
+COLLECTIONS = (
+    Collection(
+        "events",
+        "workspace, sk",
+        (
+            _index("workspace", "sk", "at", "seq", "_id"),
+            _index("workspace", "at", "seq", "_id"),
+            _index("workspace", "name", "at", "seq", "_id"),
+            _index("receivedAt", "_id"),
+        ),
+    ),
+    Collection(
+        "identities",
+        "workspace, sk",
+        (_index("workspace", "sk", unique=True), _index("workspace", "user"), _index("workspace", "group")),
+    ),
+    Collection("merges", "workspace, group", (_index("workspace", "group"),)),
+    Collection("work", "workspace, _id", (_index("doneAt"),)),
+    Collection(
+        "users",
+        "workspace, _id",
+        (
+            _index("workspace", "movedTo", "-lastSeen", "-_id"),
+            _index("maps"),
+            _index("dueAt"),
+        ),
+    ),
+    Collection(
+        "sessions",
+        "workspace, user",
+        (_index("workspace", "user", "-start", "-_id"), _index("workspace", "start")),
+    ),
+    Collection(
+        "journeys",
+        "workspace, user",
+        (
+            _index("workspace", "user", "map", "run"),
+            _index("workspace", "map", "stage", "status"),
+            _index("workspace", "-lastAt", "-_id"),
+            _index("workspace", "map", "-lastAt", "-_id"),
+        ),
+    ),
+    Collection("feed", "workspace, _id", (_index("writtenAt"),)),
+    Collection("lanes", "_id"),
+    Collection("quarantine", "workspace, _id", (_index("workspace", "-receivedAt"),)),
+    Collection("imports", "workspace, _id"),
+    Collection("keys", "workspace, _id", (_index("workspace"),)),
+)
+
+
+async def prepare(database: Database) -> None:
+    """Create what is missing; cheap when everything is there."""
+    for collection in COLLECTIONS:
+        if collection.indexes:
+            await database.ensure_indexes(collection.name, collection.indexes)
+        else:
+            await database.create_collection(collection.name)

@@ -1,0 +1,39 @@
+"""The feed as subscribers read it: dense positions per lane, a floor below which rows are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+
+from gateway.model.identity import LANES
+from gateway.store.database import Database, Document, Stream
+from gateway.store.lanes import COLLECTION, FEED, feed_id
+
+Positions = dict[int, int]
+
+
+class Feed:
+    """Reads what `Lanes` published."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def tail(self) -> AbstractAsyncContextManager[Stream]:
+        """Rows of all workspaces as they are written, from now on."""
+        return self._database.watch(FEED, [{"$match": {"operationType": "insert"}}], max_await_ms=500)
+
+    async def heads_and_floors(self) -> tuple[Positions, Positions]:
+        """The last written position and the oldest kept position of each lane."""
+        rows = await self._database.find(COLLECTION, {"_id": {"$in": list(range(LANES))}})
+        return {row["_id"]: row["seq"] for row in rows}, {row["_id"]: row["floor"] for row in rows}
+
+    async def rows(
+        self, workspace: str, lane: int, after: int, up_to: int, *, limit: int, wanted: Mapping[str, object]
+    ) -> list[Document]:
+        """Rows of one lane behind `after` up to and including `up_to`, that match `wanted`."""
+        found: Document = {
+            "workspace": workspace,
+            "_id": {"$gt": feed_id(lane, after), "$lte": feed_id(lane, up_to)},
+            **wanted,
+        }
+        return await self._database.find(FEED, found, sort=[("_id", 1)], limit=limit)

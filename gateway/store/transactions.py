@@ -1,0 +1,96 @@
+"""Transactions: snapshot reads, majority writes, bounded retries. The same for both drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import pymongo
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from gateway.store.driver_errors import TransactionInterrupted, translated
+from gateway.store.shapes import Session
+
+T = TypeVar("T")
+
+TRANSACTION_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.5
+MAJORITY = WriteConcern("majority", j=True, wtimeout=5000)
+
+
+class Transactions(ABC):
+    """The part of `Database` that runs transactions."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """One attempt at a transaction (snapshot reads, majority writes): committed on a clean exit, else aborted.
+
+        Raises Unavailable on a conflict or an election. Prefer `with_transaction`, which tries again.
+        """
+        return self._attempt(_now() + TRANSACTION_SECONDS)
+
+    async def with_transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Run `work` in a transaction and return its answer; `work` may run several times, so it must start afresh.
+
+        Raises Unavailable when conflicts, an election or an unknown commit outlast 10 s.
+        """
+        deadline = _now() + TRANSACTION_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        with pymongo.timeout(TRANSACTION_SECONDS):
+            while True:
+                try:
+                    async with self._attempt(deadline) as session:
+                        return await work(session)
+                except TransactionInterrupted as interrupted:
+                    # A commit of unknown outcome must not be followed by a second run of the work.
+                    if interrupted.commit_unknown or _now() + pause >= deadline:
+                        raise
+                await asyncio.sleep(random.uniform(0, pause))
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    @asynccontextmanager
+    async def _attempt(self, deadline: float) -> AsyncIterator[Session]:
+        with translated:
+            session = await self._start_session()
+        try:
+            with translated:
+                await self._begin(session, read_concern=ReadConcern("snapshot"), write_concern=MAJORITY)
+            try:
+                yield session
+            except BaseException:
+                # The caller's deadline may be over: the abort is sent all the same, or its locks would stay for 60 s.
+                with suppress(PyMongoError), pymongo.timeout(None):
+                    await session.abort_transaction()
+                raise
+            await _commit(session, deadline)
+        finally:
+            await session.end_session()
+
+    @abstractmethod
+    async def _start_session(self) -> Any: ...
+
+    @abstractmethod
+    async def _begin(self, session: Any, *, read_concern: ReadConcern, write_concern: WriteConcern) -> None: ...
+
+
+async def _commit(session: Any, deadline: float) -> None:
+    while True:
+        try:
+            with translated:
+                await session.commit_transaction()
+            return
+        except TransactionInterrupted as interrupted:
+            # Committing again is safe and tells the outcome.
+            if not interrupted.commit_unknown or _now() >= deadline:
+                raise
+        await asyncio.sleep(FIRST_PAUSE_SECONDS)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,350 @@
+"""Users, their sessions and journeys: written by the fold alone, read within a caller's scope."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gateway.model.journey import Journey, JourneyStatus, Session, StageVisit, UserState
+from gateway.model.scope import Scope
+from gateway.store import database as db
+from gateway.store.database import Database, Document, UpdateMany, UpdateOne
+from gateway.store.events import escaped, readable
+
+USERS = "users"
+SESSIONS = "sessions"
+JOURNEYS = "journeys"
+
+
+def session_row(session: Session) -> Document:
+    return {
+        "user": session.user,
+        "start": session.start,
+        "end": session.end,
+        "events": session.events,
+        "firstEvent": session.first_event,
+        "lastEvent": session.last_event,
+        "entry": session.entry,
+        "exit": session.exit,
+    }
+
+
+def session_from(row: Document) -> Session:
+    return Session(
+        id=row["_id"],
+        user=row["user"],
+        start=row["start"],
+        end=row["end"],
+        events=row["events"],
+        first_event=bytes(row["firstEvent"]),
+        last_event=bytes(row["lastEvent"]),
+        entry=row["entry"],
+        exit=row["exit"],
+    )
+
+
+def journey_row(journey: Journey) -> Document:
+    return {
+        "user": journey.user,
+        "map": journey.map,
+        "version": journey.version,
+        "run": journey.run,
+        "status": journey.status.value,
+        "stage": journey.stage,
+        "reached": [visit.stage for visit in journey.visits],
+        "visits": [asdict(visit) for visit in journey.visits],
+        "startedAt": journey.started_at,
+        "lastAt": journey.last_at,
+        "endedAt": journey.ended_at,
+        "dueAt": journey.due_at,
+    }
+
+
+def journey_from(row: Document) -> Journey:
+    return Journey(
+        id=row["_id"],
+        user=row["user"],
+        map=row["map"],
+        version=row["version"],
+        run=row["run"],
+        status=JourneyStatus(row["status"]),
+        visits=tuple(_visit(visit) for visit in row["visits"]),
+        started_at=row["startedAt"],
+        last_at=row["lastAt"],
+        ended_at=row["endedAt"],
+        due_at=row["dueAt"],
+    )
+
+
+def _visit(row: Document) -> StageVisit:
+    return StageVisit(
+        stage=row["stage"],
+        entered_at=row["entered_at"],
+        left_at=row["left_at"],
+        rule=row["rule"],
+        first_event=bytes(row["first_event"]),
+        last_event=bytes(row["last_event"]),
+        events=row["events"],
+    )
+
+
+def state_from(row: Document) -> UserState:
+    at, seq, key = row["last"]
+    session = row["session"]
+    return UserState(
+        user=row["_id"],
+        first_seen=row["firstSeen"],
+        last=(at, seq, bytes(key)),
+        events=row["events"],
+        sessions=row["sessions"],
+        traits=readable(row["traits"]),
+        session=None if session is None else session_from(session),
+        runs={run["map"]: journey_from(run) for run in row["runs"]},
+    )
+
+
+class Users:
+    """Users of a workspace. A row with `movedTo` is a redirect: the user lives on under another id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def states(
+        self, workspace: str, users: Collection[str], session: db.Session | None = None
+    ) -> dict[str, tuple[UserState | None, str | None]]:
+        """Fold state and the hash of the maps it was folded under, by user; None for what was set aside."""
+        wanted = {"workspace": workspace, "_id": {"$in": list(users)}, "movedTo": None}
+        rows = await self._database.find(USERS, wanted, session=session)
+        return {row["_id"]: (state_from(row) if "last" in row else None, row["maps"]) for row in rows}
+
+    async def write(
+        self, workspace: str, states: Iterable[UserState], *, maps: str, as_of: int, session: db.Session
+    ) -> None:
+        """Store folded users."""
+        operations = [
+            UpdateOne(
+                {"_id": state.user, "workspace": workspace},
+                {"$set": _user_row(state, maps, as_of), "$inc": {"revision": 1}},
+                upsert=True,
+            )
+            for state in states
+        ]
+        if operations:
+            await self._database.bulk_write(USERS, operations, session=session)
+
+    async def set_aside(self, workspace: str, users: Iterable[str], session: db.Session) -> None:
+        """Mark users that could not be folded: their next event folds them from the start."""
+        operations = [
+            UpdateOne({"_id": user, "workspace": workspace}, {"$set": {"maps": None, "movedTo": None}}, upsert=True)
+            for user in users
+        ]
+        if operations:
+            await self._database.bulk_write(USERS, operations, session=session)
+
+    async def redirect(self, workspace: str, gone: dict[str, str], session: db.Session) -> None:
+        """Leave a pointer where a user was; older pointers to it follow."""
+        for old, new in gone.items():
+            row: Document = {"movedTo": new, "dueAt": None}
+            await self._database.update_one(
+                USERS,
+                {"_id": old, "workspace": workspace},
+                {
+                    "$set": row,
+                    "$inc": {"revision": 1},
+                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps"), ""),
+                },
+                upsert=True,
+                session=session,
+            )
+            follow = UpdateMany({"workspace": workspace, "movedTo": old}, {"$set": {"movedTo": new}})
+            await self._database.bulk_write(USERS, [follow], session=session)
+
+    async def follow(self, scope: Scope, user: str) -> str | None:
+        """The id `user` has now; None when there is no such user."""
+        row = await self._database.find_one(
+            USERS, {"workspace": scope.workspace, "_id": user}, projection={"movedTo": 1}
+        )
+        return None if row is None else str(row.get("movedTo") or user)
+
+    async def due(self, as_of: int, maps: str, *, limit: int) -> list[tuple[str, str]]:
+        """(workspace, user) of those that time has changed since they were folded, or that other maps folded."""
+        wanted: list[Document] = [{"dueAt": {"$lte": as_of}}, {"maps": {"$lt": maps}}, {"maps": {"$gt": maps}}]
+        found: dict[tuple[str, str], None] = {}
+        for one in wanted:
+            rows = await self._database.find(USERS, one, projection={"workspace": 1}, limit=limit)
+            found.update(dict.fromkeys((row["workspace"], row["_id"]) for row in rows))
+        return list(found)[:limit]
+
+    async def get(self, scope: Scope, users: Collection[str]) -> dict[str, UserState]:
+        """Users by their id of now."""
+        states = await self.states(scope.workspace, users)
+        return {user: state for user, (state, _) in states.items() if state is not None}
+
+    async def page(self, scope: Scope, *, limit: int, before: tuple[int, str] | None) -> list[UserState]:
+        """Users, the last seen first, behind the position (last seen, id)."""
+        wanted: Document = {"workspace": scope.workspace, "movedTo": None, "lastSeen": {"$gt": 0}}
+        if before is not None:
+            seen, user = before
+            wanted["lastSeen"] = {"$lte": seen}
+            wanted["$or"] = [{"lastSeen": {"$lt": seen}}, {"lastSeen": seen, "_id": {"$lt": user}}]
+        rows = await self._database.find(
+            USERS, wanted, sort=[("lastSeen", -1), ("_id", -1)], limit=limit, max_time_ms=5000
+        )
+        return [state_from(row) for row in rows]
+
+    async def count(self, scope: Scope, *, at_most: int) -> int | None:
+        """How many users; None when more than `at_most`."""
+        wanted = {"workspace": scope.workspace, "movedTo": None}
+        found = await self._database.count(USERS, wanted, limit=at_most + 1)
+        return None if found > at_most else found
+
+
+def _user_row(state: UserState, maps: str, as_of: int) -> Document:
+    session = state.session
+    return {
+        "firstSeen": state.first_seen,
+        "lastSeen": state.last_seen,
+        "last": list(state.last),
+        "events": state.events,
+        "sessions": state.sessions,
+        "traits": escaped(state.traits),
+        "session": None if session is None else {"_id": session.id, **session_row(session)},
+        "runs": [{"_id": run.id, **journey_row(run)} for run in state.runs.values()],
+        "maps": maps,
+        "dueAt": state.due_at(as_of),
+        "movedTo": None,
+    }
+
+
+class Sessions:
+    """Sessions of a workspace's users."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of_users(self, workspace: str, users: Collection[str], session: db.Session) -> dict[str, Session]:
+        rows = await self._database.find(
+            SESSIONS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
+        )
+        return {row["_id"]: session_from(row) for row in rows}
+
+    async def page(self, scope: Scope, user: str, *, limit: int, before: tuple[int, str] | None) -> list[Session]:
+        """One user's sessions, newest first."""
+        wanted: Document = {"workspace": scope.workspace, "user": user}
+        _older(wanted, "start", before)
+        rows = await self._database.find(SESSIONS, wanted, sort=[("start", -1), ("_id", -1)], limit=limit)
+        return [session_from(row) for row in rows]
+
+    async def get(self, scope: Scope, ids: Collection[str]) -> dict[str, Session]:
+        rows = await self._database.find(SESSIONS, {"workspace": scope.workspace, "_id": {"$in": list(ids)}})
+        return {row["_id"]: session_from(row) for row in rows}
+
+    async def write(
+        self, workspace: str, changed: Iterable[Session], removed: Collection[str], session: db.Session
+    ) -> None:
+        rows = [(item.id, session_row(item)) for item in changed]
+        await _replace(self._database, SESSIONS, workspace, rows, removed, session)
+
+
+class Journeys:
+    """Journeys of a workspace's users."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of_users(self, workspace: str, users: Collection[str], session: db.Session) -> dict[str, Journey]:
+        rows = await self._database.find(
+            JOURNEYS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
+        )
+        return {row["_id"]: journey_from(row) for row in rows}
+
+    async def get(self, scope: Scope, ids: Collection[str], *, session: db.Session | None = None) -> dict[str, Journey]:
+        wanted = {"workspace": scope.workspace, "_id": {"$in": list(ids)}}
+        return {row["_id"]: journey_from(row) for row in await self._database.find(JOURNEYS, wanted, session=session)}
+
+    async def page(
+        self,
+        scope: Scope,
+        *,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        user: str | None = None,
+        map_key: str | None = None,
+        stage: str | None = None,
+        status: JourneyStatus | None = None,
+    ) -> list[Journey]:
+        """Journeys, the last changed first."""
+        wanted: Document = {"workspace": scope.workspace}
+        filters = {"user": user, "map": map_key, "stage": stage, "status": status and status.value}
+        wanted |= {key: value for key, value in filters.items() if value is not None}
+        _older(wanted, "lastAt", before)
+        rows = await self._database.find(
+            JOURNEYS, wanted, sort=[("lastAt", -1), ("_id", -1)], limit=limit, max_time_ms=5000
+        )
+        return [journey_from(row) for row in rows]
+
+    async def latest(self, scope: Scope, users: Collection[str], map_key: str) -> dict[str, Journey]:
+        """The latest run of each user through one map."""
+        rows = await self._database.find(
+            JOURNEYS,
+            {"workspace": scope.workspace, "user": {"$in": list(users)}, "map": map_key},
+            sort=[("run", 1)],
+        )
+        return {row["user"]: journey_from(row) for row in rows}
+
+    async def stage_counts(self, scope: Scope, map_key: str) -> list[tuple[str, str, int]]:
+        """(stage, status, runs) of one map."""
+        rows = await self._database.aggregate(
+            JOURNEYS,
+            [
+                {"$match": {"workspace": scope.workspace, "map": map_key}},
+                {"$group": {"_id": {"stage": "$stage", "status": "$status"}, "runs": {"$sum": 1}}},
+            ],
+            max_time_ms=5000,
+        )
+        return [(row["_id"]["stage"], row["_id"]["status"], row["runs"]) for row in rows]
+
+    async def stage_reach(self, scope: Scope, map_key: str) -> dict[str, int]:
+        """How many different users ever reached each stage of one map."""
+        rows = await self._database.aggregate(
+            JOURNEYS,
+            [
+                {"$match": {"workspace": scope.workspace, "map": map_key}},
+                {"$unwind": "$reached"},
+                {"$group": {"_id": {"stage": "$reached", "user": "$user"}}},
+                {"$group": {"_id": "$_id.stage", "users": {"$sum": 1}}},
+            ],
+            max_time_ms=5000,
+        )
+        return {row["_id"]: row["users"] for row in rows}
+
+    async def write(
+        self, workspace: str, changed: Iterable[Journey], removed: Collection[str], session: db.Session
+    ) -> None:
+        rows = [(item.id, journey_row(item)) for item in changed]
+        await _replace(self._database, JOURNEYS, workspace, rows, removed, session)
+
+
+def _older(wanted: Document, field: str, before: tuple[int, str] | None) -> None:
+    if before is not None:
+        at, key = before
+        wanted[field] = {"$lte": at}
+        wanted["$or"] = [{field: {"$lt": at}}, {field: at, "_id": {"$lt": key}}]
+
+
+async def _replace(
+    database: Database,
+    collection: str,
+    workspace: str,
+    rows: Sequence[tuple[str, Document]],
+    removed: Collection[str],
+    session: db.Session,
+) -> None:
+    operations: list[Any] = [
+        UpdateOne({"_id": key, "workspace": workspace}, {"$set": row}, upsert=True) for key, row in rows
+    ]
+    if operations:
+        await database.bulk_write(collection, operations, session=session)
+    if removed:
+        await database.delete_many(collection, {"workspace": workspace, "_id": {"$in": list(removed)}}, session=session)

@@ -1,0 +1,72 @@
+"""A real mongod for the whole run, a database for each test, and no way out to other machines."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.store.database import Database, connect
+from gateway.store.embedded import EmbeddedMongod
+
+TEST_COMMANDS = ("--setParameter", "enableTestCommands=1")
+
+
+@pytest.fixture(scope="session")
+def mongod_binary() -> Path | None:
+    """The setting GATEWAY_MONGOD, as the tests run with it."""
+    given = os.environ.get("GATEWAY_MONGOD")
+    return Path(given) if given else None
+
+
+@pytest.fixture(scope="session")
+async def mongo_uri(tmp_path_factory: pytest.TempPathFactory, mongod_binary: Path | None) -> AsyncIterator[str]:
+    """A replica set that takes fail points: the one at GATEWAY_TEST_MONGO_URI, else one started for this run."""
+    given = os.environ.get("GATEWAY_TEST_MONGO_URI")
+    if given:
+        yield given
+        return
+    directory = tmp_path_factory.mktemp("mongod")
+    mongod = await EmbeddedMongod.start(directory, mongod=mongod_binary, extra_args=TEST_COMMANDS)
+    try:
+        yield mongod.uri
+    finally:
+        await mongod.stop()
+
+
+@pytest.fixture
+async def database(mongo_uri: str) -> AsyncIterator[Database]:
+    """An empty database, dropped after the test."""
+    database = connect(mongo_uri, f"test_{uuid.uuid4().hex}")
+    try:
+        yield database
+        await database.drop_database()
+    finally:
+        await database.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_outgoing_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("network"):
+        return
+    connect_anywhere = socket.socket.connect
+
+    def connect_locally(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not _is_loopback(address[0]):
+            raise AssertionError(f"a test tried to reach {address[0]}; mark it `network` if it must")
+        connect_anywhere(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_locally)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
