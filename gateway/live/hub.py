@@ -27,6 +27,7 @@ Row = dict[str, Any]
 BUFFER = 1_000
 _PAGE = 500
 _SETTLE_SECONDS = 5.0
+_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,12 @@ class Hub:
         self._cursors = Cursors(secret)
         self._subscribers: dict[tuple[str, str], set[_Subscriber]] = {}
         self._open = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to follow the feed."""
+        self._stopping.clear()
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
@@ -116,9 +119,9 @@ class Hub:
                 subscriber.closed = True
                 subscriber.awake.set()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            # Not by cancelling: a driver in the middle of a read may swallow that and go on.
+            self._stopping.set()
+            await self._task
             self._task = None
 
     async def subscribe(self, watch: Watch, after: str | None = None) -> AsyncIterator[News]:
@@ -208,20 +211,20 @@ class Hub:
     # -- the shared stream --------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 async with self._feed.tail() as stream:
                     self._catch_up_all()
                     self._open.set()
-                    while True:
+                    while not self._stopping.is_set():
                         for change in await stream.next_batch(1000):
                             self._deliver(change["fullDocument"])
-            except asyncio.CancelledError:
-                raise
             except Exception as error:
                 self._open.clear()
                 log.warning("the feed is followed anew", extra={"error": type(error).__name__})
-                await asyncio.sleep(0.5)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_AGAIN_SECONDS):
+                        await self._stopping.wait()
 
     def _catch_up_all(self) -> None:
         """The stream was away: everyone reads what it missed from the feed."""

@@ -20,7 +20,7 @@ class Feed:
 
     def tail(self) -> AbstractAsyncContextManager[Stream]:
         """Rows of all workspaces as they are written, from now on."""
-        return self._database.watch(FEED, [{"$match": {"operationType": "insert"}}], max_await_ms=500)
+        return self._database.watch(FEED, [{"$match": {"operationType": "insert"}}], max_await_ms=250)
 
     async def heads_and_floors(self) -> tuple[Positions, Positions]:
         """The last written position and the oldest kept position of each lane."""
