@@ -25,7 +25,6 @@ from gateway.store.quarantine import Quarantine
 
 MAX_GROUP = 5_000
 _PARALLEL = 2
-_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +175,7 @@ class Intake:
                 size += len(group[-1][0])
             documents = [document for part, _ in group for document in part]
             try:
-                async with asyncio.timeout(_SECONDS):
-                    verdicts = await self._insert(documents)
+                verdicts = await self._insert(documents)
             except BaseException as error:
                 unknown = error if isinstance(error, Unavailable | StoreError) else _unknown()
                 for _, waiter in group:

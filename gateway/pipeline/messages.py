@@ -6,6 +6,7 @@ A message is what the Segment specification's six calls send. Whatever is wrong 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ MIN_INT = -(2**63)
 SKEW_MS = 60_000
 
 _TYPES = {kind.value: kind for kind in EventType}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_CONTENT = ("sentAt", "receivedAt", "writeKey")
 
 
@@ -102,7 +104,7 @@ def read_message(message: Any, origin: Origin, *, seq: int, fallback_id: Callabl
         sent_at=sent_at,
         original_timestamp=original,
         properties=_object(message, "properties"),
-        traits=_object(message, "traits"),
+        traits=_traits(message, kind),
         context=_object(message, "context"),
         content_hash=digest(canonical),
         flags=tuple(sorted(cleaning.flags)),
@@ -145,7 +147,7 @@ def _clean_text(text: str, cleaning: _Cleaning) -> str:
         text.encode()
     except UnicodeEncodeError:
         cleaning.flags.add("lone_surrogate")
-        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return _SURROGATE.sub("\ufffd", text)
     return text
 
 
@@ -215,6 +217,14 @@ def _object(message: JsonObject, key: str) -> JsonObject:
     if not isinstance(value, dict):
         raise Unacceptable("wrong_type", f"`{key}` must be an object.")
     return value
+
+
+def _traits(message: JsonObject, kind: EventType) -> JsonObject:
+    """An identify's traits; RudderStack's SDKs send them in the context."""
+    traits = _object(message, "traits")
+    if traits or kind is not EventType.IDENTIFY:
+        return traits
+    return _object(_object(message, "context"), "traits")
 
 
 def _time(message: JsonObject, key: str, flags: set[str]) -> int | None:

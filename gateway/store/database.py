@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Literal, TypeAlias, cast
 
 import pymongo
@@ -76,7 +76,9 @@ Driver: TypeAlias = Literal["pymongo", "motor"]
 
 BATCH_SIZE = 1000
 """Documents asked for in one round trip (the server's own first batch is 101)."""
-INSERT_SECONDS = 8.0
+# An SDK gives up after 10 to 15 s: a key looked up and a batch inserted must be answered before that.
+INSERT_SECONDS = 5.0
+LOOK_UP_SECONDS = 3.0
 
 _NAMESPACE_EXISTS = 48
 
@@ -127,8 +129,8 @@ class Database(Transactions):
         sort: Sort | None = None,
         session: Session | None = None,
     ) -> Document | None:
-        """The first matching document in the order of `sort`, or None."""
-        with translated:
+        """The first matching document in the order of `sort`, or None; Unavailable after 3 s."""
+        with translated, nullcontext() if session is not None else pymongo.timeout(LOOK_UP_SECONDS):
             found: Document | None = await self._collection(collection).find_one(
                 filter, projection, sort=sort, session=session
             )
@@ -166,7 +168,7 @@ class Database(Transactions):
     async def insert_unordered(self, collection: str, documents: Sequence[Document]) -> InsertOutcome:
         """Insert each document on its own account and say what became of it; the intake's one write.
 
-        Retries for up to 8 s across elections and dropped connections; raises Unavailable when the outcome of even
+        Retries for up to 5 s across elections and dropped connections; raises Unavailable when the outcome of even
         one document is unknown, and then nothing of the batch may be acknowledged (sending it again is safe).
         """
         count = len(documents)

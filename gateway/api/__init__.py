@@ -1,0 +1,1 @@
+"""The GraphQL API: one schema over HTTP and WebSocket, split by noun."""

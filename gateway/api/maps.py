@@ -1,0 +1,144 @@
+"""Journey maps: the files that say which stages lead to a goal, with how many users are where."""
+
+from __future__ import annotations
+
+import strawberry
+
+from gateway.api.context import Info
+from gateway.contract import JourneyMap as MapFile
+from gateway.contract import Stage as StageFile
+from gateway.contract import Touchpoint as TouchpointFile
+from gateway.contract.durations import duration_in_words
+from gateway.errors import NotFound
+from gateway.plugin import Policy, Source, field
+
+#: Who may read maps, and who may read how many users are in them.
+MAPS = Policy("journeys:read", subject=True)
+COUNTS = Policy("journeys:read")
+
+
+def _map(key: str) -> Source:
+    return Source.contract("journeys", key)
+
+
+@strawberry.type(description="A place where the persona meets the product.")
+class Touchpoint:
+    """A touchpoint of a stage."""
+
+    file: strawberry.Private[TouchpointFile]
+
+    @field(source=_map("stages.touchpoints.key"), policy=MAPS, description="The name programs use.")
+    def key(self) -> strawberry.ID:
+        return strawberry.ID(self.file.key)
+
+    @field(source=_map("stages.touchpoints.label"), policy=MAPS, description="The name people use.")
+    def label(self) -> str:
+        return self.file.label
+
+    @field(source=_map("stages.touchpoints.channel"), policy=MAPS, description="The channel: web, email, shop, …")
+    def channel(self) -> str:
+        return self.file.channel
+
+
+@strawberry.type(description="One stage of a journey map.")
+class Stage:
+    """A stage of the map with the key `map_key`."""
+
+    file: strawberry.Private[StageFile]
+    map_key: strawberry.Private[str]
+
+    @field(source=_map("stages.key"), policy=MAPS, description="The name programs use.")
+    def key(self) -> strawberry.ID:
+        return strawberry.ID(self.file.key)
+
+    @field(source=_map("stages.label"), policy=MAPS, description="The name people use.")
+    def label(self) -> str:
+        return self.file.label
+
+    @field(source=_map("stages.emotion"), policy=MAPS, description="How the persona feels here.")
+    def emotion(self) -> str | None:
+        return self.file.emotion
+
+    @field(source=_map("stages.optional"), policy=MAPS, description="Whether a run may skip this stage.")
+    def optional(self) -> bool:
+        return self.file.optional
+
+    @field(source=_map("stages.completes"), policy=MAPS, description="Whether entering it completes the journey.")
+    def completes(self) -> bool:
+        return self.file.completes
+
+    @field(source=_map("stages.touchpoints"), policy=MAPS, description="Where the persona meets the product here.")
+    def touchpoints(self) -> list[Touchpoint]:
+        return [Touchpoint(file=touchpoint) for touchpoint in self.file.touchpoints]
+
+    @field(
+        source=Source.loader("stage counts"),
+        policy=COUNTS,
+        description="How many users are in this stage now: runs with status ACTIVE.",
+        weight=50,
+    )
+    async def users(self, info: Info) -> int | None:
+        counts = await info.context.load.stage_counts.load(self.map_key)
+        return counts.active.get(self.file.key, 0)
+
+    @field(
+        source=Source.loader("stage counts"),
+        policy=COUNTS,
+        description="How many different users ever reached this stage.",
+        weight=50,
+    )
+    async def reached(self, info: Info) -> int | None:
+        counts = await info.context.load.stage_counts.load(self.map_key)
+        return counts.reached.get(self.file.key, 0)
+
+
+@strawberry.type(description="A journey map: a persona's way to a goal, stage by stage.")
+class JourneyMap:
+    """A map of the contract."""
+
+    file: strawberry.Private[MapFile]
+
+    @field(source=_map("key"), policy=MAPS, description="The name programs use.")
+    def key(self) -> strawberry.ID:
+        return strawberry.ID(self.file.key)
+
+    @field(source=_map("version"), policy=MAPS, description="Raised whenever stages or rules change.")
+    def version(self) -> int:
+        return self.file.version
+
+    @field(source=_map("name"), policy=MAPS, description="The name people use.")
+    def name(self) -> str:
+        return self.file.name
+
+    @field(source=_map("persona"), policy=MAPS, description="Whose journey it is.")
+    def persona(self) -> str | None:
+        return self.file.persona or None
+
+    @field(source=_map("goal"), policy=MAPS, description="What the persona wants.")
+    def goal(self) -> str | None:
+        return self.file.goal or None
+
+    @field(source=_map("painPoints"), policy=MAPS, description="What is known to get in the persona's way.")
+    def pain_points(self) -> list[str]:
+        return list(self.file.pain_points)
+
+    @field(source=_map("owners"), policy=MAPS, description="The teams that own this map together.")
+    def owners(self) -> list[str]:
+        return list(self.file.owners)
+
+    @field(source=_map("stages"), policy=MAPS, description="The stages, in order.", size=10)
+    def stages(self) -> list[Stage]:
+        return [Stage(file=stage, map_key=self.file.key) for stage in self.file.stages]
+
+
+def stage_of(journey_map: MapFile, key: str) -> Stage | None:
+    """A stage of the map; None when the map no longer has it."""
+    try:
+        return Stage(file=journey_map.stage(key), map_key=journey_map.key)
+    except NotFound:
+        return None
+
+
+def patience(journey_map: MapFile) -> str:
+    """After how long without a sign of life a run is abandoned: `7 days`."""
+    return duration_in_words(journey_map.abandoned_after)

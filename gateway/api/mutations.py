@@ -1,0 +1,187 @@
+"""What can be sent: events, through the same intake as everything else."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+from strawberry.scalars import JSON
+
+from gateway.api.context import Context, Info
+from gateway.api.scalars import DateTime, iso
+from gateway.model.event import Receipt
+from gateway.model.event import Verdict as Judged
+from gateway.model.identity import Identity
+from gateway.model.scope import Scope
+from gateway.pipeline.intake import Delivery
+from gateway.plugin import ANYONE, Policy, Source, attribute, field
+
+SEND = Policy("events:write", subject=True)
+
+#: The source that events sent here belong to; a part of every event's id.
+SOURCE = "graphql"
+
+_RECEIPT = Source.loader("intake")
+
+
+@strawberry.enum(description="What became of an event that was sent.")
+class Verdict(Enum):
+    """Verdicts."""
+
+    ACCEPTED = strawberry.enum_value("accepted", description="Stored for good.")
+    DUPLICATE = strawberry.enum_value("duplicate", description="It was stored before; nothing changed.")
+    CONFLICT = strawberry.enum_value("conflict", description="Its messageId was used before for something else.")
+    QUARANTINED = strawberry.enum_value("quarantined", description="It cannot become an event; it is kept apart.")
+
+
+@strawberry.interface(description="Something wrong with what was sent, for the sender to correct.")
+class UserError:
+    """An error of a mutation."""
+
+    code: str = attribute(source=_RECEIPT, policy=ANYONE, description="What is wrong, for programs; it stays the same.")
+    path: list[str] = attribute(source=_RECEIPT, policy=ANYONE, description="Where in the arguments.", size=1)
+    message: str = attribute(source=_RECEIPT, policy=ANYONE, description="What is wrong, for people.")
+    hint: str | None = attribute(source=_RECEIPT, policy=ANYONE, description="What to do about it.")
+
+
+@strawberry.type(description="A value in the input that cannot be taken.")
+class InputError(UserError):
+    """A wrong input."""
+
+
+@strawberry.input(description="Something the user did.")
+class TrackInput:
+    """A track call."""
+
+    event: str = strawberry.field(description="The event's name, as the tracking plan has it.")
+    properties: JSON | None = strawberry.field(default=None, description="An object with the event's properties.")
+    timestamp: DateTime | None = strawberry.field(default=None, description="When it happened; now if left out.")
+    message_id: str | None = strawberry.field(
+        default=None, description="Your own id of the event, so that sending it again changes nothing."
+    )
+    user_id: str | None = strawberry.field(
+        default=None, description="Who did it, if known. With a user's own token, leave it out."
+    )
+    anonymous_id: str | None = strawberry.field(
+        default=None, description="The browser or device it happened on. With a user's own token, leave it out."
+    )
+
+
+@strawberry.input(description="Who a user is.")
+class IdentifyInput:
+    """An identify call."""
+
+    user_id: str | None = strawberry.field(
+        default=None, description="The userId. With a user's own token, leave it out."
+    )
+    anonymous_id: str | None = strawberry.field(
+        default=None, description="An anonymousId that belongs to the userId from now on."
+    )
+    traits: JSON | None = strawberry.field(default=None, description="An object with what is known about the user.")
+    timestamp: DateTime | None = strawberry.field(default=None, description="Since when; now if left out.")
+    message_id: str | None = strawberry.field(
+        default=None, description="Your own id of the call, so that sending it again changes nothing."
+    )
+
+
+@strawberry.type(description="What became of an event that was sent.")
+class Sent:
+    """What the answers of both mutations have; it is no type of the API itself."""
+
+    event_id: strawberry.ID | None = attribute(
+        source=_RECEIPT,
+        policy=ANYONE,
+        description="The event's id for `node`; null when it is not stored. Durable once it is answered.",
+    )
+    verdict: Verdict | None = attribute(
+        source=_RECEIPT, policy=ANYONE, description="What became of the event; null when it was not sent on."
+    )
+    errors: list[UserError] = attribute(
+        source=_RECEIPT, policy=ANYONE, description="What to correct; empty when all is well.", size=1
+    )
+
+
+@strawberry.type(description="What became of `track`.")
+class TrackPayload(Sent):
+    """The answer of track."""
+
+
+@strawberry.type(description="What became of `identify`.")
+class IdentifyPayload(Sent):
+    """The answer of identify."""
+
+
+@strawberry.type(description="What can be sent.")
+class Mutation:
+    """The root of mutations."""
+
+    @field(
+        source=_RECEIPT,
+        policy=SEND,
+        description="Send that something happened. A user's own token sends for that user only.",
+    )
+    async def track(
+        self, info: Info, input: Annotated[TrackInput, strawberry.argument(description="What happened.")]
+    ) -> TrackPayload:
+        sender = _sender(info.context.scope, input.user_id, input.anonymous_id)
+        if isinstance(sender, InputError):
+            return TrackPayload(event_id=None, verdict=None, errors=[sender])
+        content = {"type": "track", "event": input.event, "properties": input.properties}
+        return TrackPayload(**await _send(info.context, content | sender, input.timestamp, input.message_id))
+
+    @field(
+        source=_RECEIPT,
+        policy=SEND,
+        description="Say who a user is: traits, and an anonymousId that is theirs. Not for visitors' tokens.",
+    )
+    async def identify(
+        self, info: Info, input: Annotated[IdentifyInput, strawberry.argument(description="Who it is.")]
+    ) -> IdentifyPayload:
+        scope = info.context.scope
+        sender = _sender(scope, input.user_id, input.anonymous_id)
+        if scope.visitor:
+            sender = _wrong(
+                "VISITOR", "A visitor's token does not say who somebody is.", "Identify from your server.", "input"
+            )
+        if isinstance(sender, InputError):
+            return IdentifyPayload(event_id=None, verdict=None, errors=[sender])
+        content = {"type": "identify", "traits": input.traits}
+        return IdentifyPayload(**await _send(info.context, content | sender, input.timestamp, input.message_id))
+
+
+def _sender(scope: Scope, user_id: str | None, anonymous_id: str | None) -> dict[str, Any] | InputError:
+    """The identities to send with: of a subject its own and no other, else those given."""
+    given = {"userId": user_id, "anonymousId": anonymous_id}
+    if scope.subject is None:
+        if user_id is None and anonymous_id is None:
+            return _wrong("NO_IDENTITY", "Whose event is it?", "Send a userId or an anonymousId.", "input")
+        return given
+    for name, value in given.items():
+        if value is not None and Identity(name, value) != scope.subject:  # type: ignore[arg-type]
+            return _wrong(
+                "OTHER_IDENTITY", "This token sends for its own user only.", f"Leave {name} out.", "input", name
+            )
+    return {scope.subject.type: scope.subject.value}
+
+
+async def _send(context: Context, content: dict[str, Any], at: int | None, message_id: str | None) -> dict[str, Any]:
+    """The fields of the payload. Raises Unavailable: nothing was stored then, and the same may be sent again."""
+    content |= {"timestamp": None if at is None else iso(at), "messageId": message_id}
+    message = {key: value for key, value in content.items() if value is not None}
+    receipt = await context.services.intake.ingest(Delivery(context.scope.workspace, SOURCE, [message]))
+    verdict = _verdict(receipt)
+    stored = verdict in (Judged.ACCEPTED, Judged.DUPLICATE)
+    return {
+        "event_id": strawberry.ID(f"event_{receipt.ids[0].hex()}") if stored else None,
+        "verdict": Verdict(verdict.value),
+        "errors": [_wrong(problem.code.upper(), problem.message, None, "input") for problem in receipt.problems],
+    }
+
+
+def _verdict(receipt: Receipt) -> Judged:
+    return next(verdict for verdict in Judged if receipt.counts()[verdict.value])
+
+
+def _wrong(code: str, message: str, hint: str | None, *path: str) -> InputError:
+    return InputError(code=code, path=list(path), message=message, hint=hint)

@@ -1,0 +1,202 @@
+"""What can be asked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, First
+from gateway.api.context import Context, Info
+from gateway.api.events import EVENTS, EventConnection, event_page
+from gateway.api.events import as_node as event_node
+from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
+from gateway.api.journeys import as_node as journey_node
+from gateway.api.kpis import KPIS, Kpi
+from gateway.api.maps import MAPS, JourneyMap
+from gateway.api.nodes import AnyId, Node, split_id
+from gateway.api.scalars import Cursor, DateTime
+from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page
+from gateway.errors import Forbidden
+from gateway.plugin import ANYONE, Policy, Source, field
+
+_EARLIEST, _LATEST = -(2**63), 2**63 - 1
+
+#: What a caller needs for a node of each kind; subjects see their own without it.
+_NEEDED = {"user": JOURNEYS, "session": JOURNEYS, "journey": JOURNEYS, "event": EVENTS}
+
+MapKey = Annotated[strawberry.ID | None, strawberry.argument(description="Only runs through the map with this key.")]
+StageKey = Annotated[strawberry.ID | None, strawberry.argument(description="Only runs in the stage with this key.")]
+Status = Annotated[JourneyStatus | None, strawberry.argument(description="Only runs with this status.")]
+Key = Annotated[strawberry.ID, strawberry.argument(description="The key, as the file in the contract has it.")]
+
+
+@strawberry.input(description="Which events; what is left out does not filter.")
+class EventFilter:
+    """Conditions that all hold."""
+
+    names: list[str] | None = strawberry.field(default=None, description="Events with one of these names.")
+    user: UserBy | None = strawberry.field(default=None, description="Events of this user.")
+    from_: DateTime | None = strawberry.field(default=None, name="from", description="Events at or after this moment.")
+    to: DateTime | None = strawberry.field(default=None, description="Events before this moment.")
+
+
+Filter = Annotated[EventFilter | None, strawberry.argument(description="Which events; null for all.")]
+
+
+@strawberry.type(description="What can be asked.")
+class Query:
+    """The root of queries."""
+
+    @field(
+        source=Source.one("users", "subject"),
+        policy=Policy(subject=True),
+        description="The user whose token this is; null until their first event has been derived.",
+    )
+    async def me(self, info: Info) -> User | None:
+        return await load_user(info.context, await info.context.subject_user())
+
+    @field(
+        source=Source.one("users", "id, userId or anonymousId"),
+        policy=Policy("journeys:read"),
+        description="One user; null when nobody is known under it.",
+    )
+    async def user(
+        self, info: Info, by: Annotated[UserBy, strawberry.argument(description="Which user.")]
+    ) -> User | None:
+        return await load_user(info.context, await user_id_by(info.context, by))
+
+    @field(
+        source=Source.many("users", "workspace"),
+        policy=Policy("journeys:read"),
+        description="All users, the last seen first.",
+    )
+    async def users(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> UserConnection:
+        return await user_page(info.context, first, after)
+
+    @field(source=Source.one("journeys", "id"), policy=JOURNEYS, description="One journey; null when there is none.")
+    async def journey(self, info: Info, id: AnyId) -> Journey | None:
+        return await _journey(info.context, split_id(id, "journey")[1])
+
+    @field(
+        source=Source.many("journeys", "workspace"),
+        policy=Policy("journeys:read"),
+        description="Journeys of all users, the last active first.",
+    )
+    async def journeys(
+        self,
+        info: Info,
+        map: MapKey = None,
+        stage: StageKey = None,
+        status: Status = None,
+        first: First = DEFAULT_FIRST,
+        after: After = None,
+    ) -> JourneyConnection:
+        return await journey_page(info.context, first, after, map_key=map, stage=stage, status=status)
+
+    @field(
+        source=Source.many("events", "workspace"),
+        policy=Policy("events:read"),
+        description="Events of all users, the newest first.",
+    )
+    async def events(
+        self, info: Info, filter: Filter = None, first: First = DEFAULT_FIRST, after: After = None
+    ) -> EventConnection:
+        return await _events(info.context, filter, first, after)
+
+    @field(source=Source.contract("journeys", "*"), policy=MAPS, description="All journey maps.")
+    def journey_maps(self, info: Info) -> list[JourneyMap]:
+        return [JourneyMap(file=one) for one in info.context.services.contract.journeys.values()]
+
+    @field(
+        source=Source.contract("journeys", "*"), policy=MAPS, description="One journey map; null when there is none."
+    )
+    def journey_map(self, info: Info, key: Key) -> JourneyMap | None:
+        found = info.context.services.contract.journeys.get(key)
+        return None if found is None else JourneyMap(file=found)
+
+    @field(source=Source.contract("kpis", "*"), policy=KPIS, description="All KPIs.", size=20)
+    def kpis(self, info: Info) -> list[Kpi]:
+        return [Kpi(file=one) for one in info.context.services.contract.kpis.values()]
+
+    @field(source=Source.contract("kpis", "*"), policy=KPIS, description="One KPI; null when there is none.")
+    def kpi(self, info: Info, key: Key) -> Kpi | None:
+        found = info.context.services.contract.kpis.get(key)
+        return None if found is None else Kpi(file=found)
+
+    @field(
+        source=Source.one("*", "id"),
+        policy=ANYONE,
+        description="Whatever has this id: a user, session, journey or event; null when there is nothing.",
+    )
+    async def node(self, info: Info, id: AnyId) -> Node | None:
+        kind, key = split_id(id)
+        lacking = _NEEDED[kind].missing(info.context.scope)
+        if lacking:
+            raise Forbidden(f"This id needs {lacking}.", hint="Use a credential that has it.")
+        return await _FINDERS[kind](info.context, key)
+
+
+async def _user(context: Context, key: str) -> User | None:
+    user = await context.services.users.follow(context.scope, key)
+    return await load_user(context, user) if await context.may_see(user) else None
+
+
+async def _journey(context: Context, key: str) -> Journey | None:
+    run = await context.load.journeys.load(key)
+    if run is None and (moved := await _moved(context, key)):
+        run = await context.load.journeys.load(moved)
+    if run is None or not await context.may_see(run.user):
+        return None
+    return journey_node(context.services.contract, run)
+
+
+async def _session(context: Context, key: str) -> Session | None:
+    session = await context.load.sessions.load(key)
+    if session is None and (moved := await _moved(context, key)):
+        session = await context.load.sessions.load(moved)
+    if session is None or not await context.may_see(session.user):
+        return None
+    return Session(session=session)
+
+
+async def _event(context: Context, key: str) -> Node | None:
+    event = await context.load.events.load(bytes.fromhex(key))
+    if event is None:
+        return None
+    subject = context.scope.subject is not None
+    if subject and not await context.may_see(await context.load.user_ids.load(event.identity)):
+        return None
+    return event_node(event)
+
+
+async def _moved(context: Context, key: str) -> str | None:
+    """The key under the user's id of now, when the user has moved since the key was given out."""
+    user, _, rest = key.partition(".")
+    now = await context.services.users.follow(context.scope, user)
+    return None if now in (None, user) else f"{now}.{rest}"
+
+
+_FINDERS = {"user": _user, "journey": _journey, "session": _session, "event": _event}
+
+
+async def _events(
+    context: Context, wanted: EventFilter | None, first: int | None, after: Cursor | None
+) -> EventConnection:
+    async def count() -> int | None:
+        return await context.services.events.count(context.scope, at_most=COUNT_AT_MOST)
+
+    if wanted is None:
+        return await event_page(context, first, after, count=count)
+    sks = None
+    if wanted.user is not None:
+        user = await user_id_by(context, wanted.user)
+        identities = [] if user is None else await context.load.identities.load(user)
+        sks = [identity.sk for identity in identities]
+    between = None
+    if wanted.from_ is not None or wanted.to is not None:
+        between = (
+            _EARLIEST if wanted.from_ is None else wanted.from_,
+            _LATEST if wanted.to is None else wanted.to,
+        )
+    return await event_page(context, first, after, names=wanted.names, sks=sks, between=between)

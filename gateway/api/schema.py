@@ -1,0 +1,79 @@
+"""The schema: all nouns put together, checked, and printed as SDL."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import strawberry
+from graphql import (
+    GraphQLArgument,
+    GraphQLError,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    Undefined,
+    is_introspection_type,
+)
+from strawberry.printer import print_schema
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from gateway.api.admission import Admission, Gate
+from gateway.api.events import UntypedEvent
+from gateway.api.failures import presented
+from gateway.api.mutations import InputError, Mutation
+from gateway.api.query import Query
+from gateway.api.scalars import SCALARS
+from gateway.api.subscriptions import Subscription
+from gateway.contract import Contract
+from gateway.plugin import check_declared
+
+
+class Schema(strawberry.Schema):
+    """A schema whose errors are masked wherever they arise."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Strawberry logs here, with the text of the query; we replace the errors in place and log what is ours."""
+        errors[:] = [presented(error) for error in errors]
+
+
+def build_schema(contract: Contract) -> strawberry.Schema:
+    """The schema for a contract. Raises SetupError when a field lacks source, policy or description."""
+    return _built(contract, sort=False)
+
+
+def _built(contract: Contract, *, sort: bool) -> Schema:
+    # Sorted it is for reading only: sorting loses how Strawberry's enumerations are written.
+    schema = Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[UntypedEvent, InputError],
+        extensions=[partial(Admission, Gate())],
+        config=StrawberryConfig(disable_field_suggestions=True, sort_schema=sort, scalar_map=SCALARS),
+    )
+    check_declared(schema._schema)
+    _drop_null_defaults(schema._schema)
+    return schema
+
+
+def _drop_null_defaults(schema: GraphQLSchema) -> None:
+    """What may be left out is shown without `= null`; resolvers have the same default."""
+    for kind in schema.type_map.values():
+        if is_introspection_type(kind):
+            continue
+        given: list[GraphQLArgument | GraphQLInputField] = []
+        if isinstance(kind, GraphQLInputObjectType):
+            given += kind.fields.values()
+        elif isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            given += (argument for one in kind.fields.values() for argument in one.args.values())
+        for one in given:
+            if one.default_value is None:
+                one.default_value = Undefined
+
+
+def print_sdl() -> str:
+    """The product's own SDL, sorted: what stands in schema/api.graphql."""
+    return print_schema(_built(Contract("", {}, {}), sort=True)) + "\n"

@@ -1,0 +1,234 @@
+"""Request bodies under limits, and the JSON in them.
+
+What is wrong with a body as a whole is refused here; what is wrong with one event is left for intake to quarantine,
+so the reading is lenient wherever other clients' JSON is: NaN, lone surrogates, numbers of any length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from gateway.errors import InvalidInput, TooLarge, Unavailable
+from gateway.model.event import JsonObject
+
+MAX_DEPTH = 512
+RECEIVE_SECONDS = 30.0
+#: Bodies of one door that may be on their way or being stored at a time; others are told to come again.
+IN_FLIGHT_BYTES = 64_000_000
+#: How much of a body that is too large is read on and thrown away, in multiples of the limit: a client that is still
+#: sending would see a broken connection instead of the answer, and try again.
+_PATIENCE = 4
+
+_GZIP = 16 + zlib.MAX_WBITS
+# Every digit becomes a zero, all else but the minus a blank: then a long number is found at the speed of a search.
+_DIGITS = bytes(ord("0") if chr(byte).isdecimal() else byte if byte == ord("-") else ord(" ") for byte in range(256))
+_MAX_DIGITS = 4_000
+
+
+class Bodies:
+    """Reads request bodies; one per door."""
+
+    def __init__(self, max_bytes: int, *, in_flight_bytes: int = IN_FLIGHT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._budget = max(in_flight_bytes, max_bytes)
+        self._in_flight = 0
+
+    @asynccontextmanager
+    async def read(self, headers: Headers, receive: Receive) -> AsyncIterator[bytes]:
+        """The body, unzipped; its bytes count as in flight until the context ends.
+
+        Raises TooLarge, InvalidInput for gzip that is broken or not announced right, Unavailable when too much is in
+        flight or the body does not come within 30 s, and ClientDisconnect.
+        """
+        parts: list[bytes] = []
+        try:
+            await self._receive(headers, receive, parts)
+            yield b"".join(parts)
+        finally:
+            self._in_flight -= sum(map(len, parts))
+
+    async def _receive(self, headers: Headers, receive: Receive, parts: list[bytes]) -> None:
+        chunks = _Chunks(receive)
+        try:
+            async with asyncio.timeout(RECEIVE_SECONDS):
+                await self._fill(headers, chunks, parts)
+        except TimeoutError:
+            raise Unavailable(f"The body did not arrive within {RECEIVE_SECONDS:.0f} seconds.") from None
+        except InvalidInput:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RECEIVE_SECONDS):
+                    await chunks.discard(self._max_bytes * _PATIENCE)
+            raise
+
+    async def _fill(self, headers: Headers, chunks: _Chunks, parts: list[bytes]) -> None:
+        announced = headers.get("content-length", "")
+        length = int(announced) if announced.isdecimal() else 0
+        if length > self._max_bytes:
+            raise self._too_large()
+        self._check_budget(length)
+        inflate = _inflater(headers.get("content-encoding", ""))
+        on_the_wire = size = 0
+        while chunks.more:
+            chunk = await chunks.next()
+            on_the_wire += len(chunk)
+            part = chunk if inflate is None else inflate.feed(chunk, self._max_bytes + 1 - size)
+            size += len(part)
+            if max(size, on_the_wire) > self._max_bytes:
+                raise self._too_large()
+            self._check_budget(len(part))
+            parts.append(part)
+            self._in_flight += len(part)
+        if inflate is not None:
+            inflate.finish()
+
+    def _check_budget(self, more: int) -> None:
+        if self._in_flight + more > self._budget:
+            raise Unavailable("The gateway has as much to do as it can take.")
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"The body has more than {self._max_bytes:,} bytes, counted unzipped.",
+            hint="Send the events in smaller batches.",
+        )
+
+
+class _Chunks:
+    """The pieces of one body; `more` says whether another one comes."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.more = True
+
+    async def next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self.more = message.get("more_body", False)
+        return bytes(message.get("body", b""))
+
+    async def discard(self, at_most: int) -> None:
+        while self.more and at_most > 0:
+            at_most -= len(await self.next())
+
+
+class _Gunzip:
+    """Inflates one gzip stream piece by piece."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(_GZIP)
+
+    def feed(self, chunk: bytes, at_most: int) -> bytes:
+        """The next bytes, no more than `at_most` (positive); what is beyond them is lost."""
+        try:
+            part = self._inflate.decompress(chunk, at_most)
+        except zlib.error:
+            raise _broken("is not valid gzip, though Content-Encoding says so") from None
+        if self._inflate.unused_data:
+            raise _broken("goes on behind the end of its gzip stream")
+        return part
+
+    def finish(self) -> None:
+        if not self._inflate.eof:
+            raise _broken("ends in the middle of its gzip stream")
+
+
+def _inflater(encoding: str) -> _Gunzip | None:
+    name = encoding.strip().lower()
+    if name in ("gzip", "x-gzip"):
+        return _Gunzip()
+    if name in ("", "identity"):
+        return None
+    raise InvalidInput("This Content-Encoding is not known.", hint="Send the body plain or with gzip.")
+
+
+def _broken(what: str) -> InvalidInput:
+    return InvalidInput(f"The body {what}.", hint="Compress it once, as one gzip stream, or send it plain.")
+
+
+# -- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def read_object(body: bytes) -> JsonObject:
+    """The JSON object in a body; raises InvalidInput for anything else."""
+    if not body or body.isspace():
+        raise InvalidInput("The body is empty.", hint='Send JSON, such as {"userId": "…", "event": "…"}.')
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise InvalidInput("The body is no JSON object.", hint='Send one, such as {"userId": "…", "event": "…"}.')
+    return value
+
+
+def read_json(text: bytes) -> Any:
+    """JSON as its sender meant it: integers exact however long (to 4,000 digits), NaN and lone surrogates kept.
+
+    Raises InvalidInput for what is not UTF-8, not JSON, or nested deeper than 512 levels.
+    """
+    if _may_hold_long_integer(text):
+        value = _read_leniently(text)
+    else:
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            value = _read_leniently(text)
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _deeper_than(MAX_DEPTH, value):
+        raise _too_deep()
+    return value
+
+
+def _may_hold_long_integer(text: bytes) -> bool:
+    """Whether there may be an integer outside of -2^63 … 2^64-1, which orjson would round to a float."""
+    digits = text.translate(_DIGITS)
+    return b"0" * 20 in digits or b"-" + b"0" * 19 in digits
+
+
+def _read_leniently(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode("utf-8-sig"), parse_int=_integer)
+    except UnicodeDecodeError:
+        raise InvalidInput("The body is not valid UTF-8.", hint="Encode it as UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            f"The body is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}).",
+            hint="Send it as a JSON library writes it.",
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _integer(digits: str) -> int:
+    # Python refuses to read longer ones. This one is out of range in any case, and quarantined with what is kept.
+    return int(digits[:_MAX_DIGITS])
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    try:
+        orjson.dumps(value)
+    except (TypeError, RecursionError):  # orjson's encoder stops at 254 levels: quick proof that most are flat
+        pass
+    else:
+        return False
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> InvalidInput:
+    return InvalidInput(f"The body is nested deeper than {MAX_DEPTH} levels.", hint="Flatten it.")

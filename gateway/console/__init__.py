@@ -1,0 +1,1 @@
+"""The web page: static files that use the public API and nothing else."""

@@ -1,0 +1,97 @@
+// The page: signs in, puts the four areas together, and passes live changes to them.
+
+import { Announcer } from "./announce.js";
+import { Banner } from "./banner.js";
+import { FeedPanel } from "./feed.js";
+import { KpiPanel } from "./kpi.js";
+import { Live } from "./live.js";
+import { MapPanel } from "./map.js";
+import { operations } from "./queries.js";
+import { forgetSession, openSession } from "./session.js";
+import { themeButton } from "./theme.js";
+import { VisitorPanel } from "./visitor-panel.js";
+import { welcome } from "./welcome.js";
+
+const element = (id) => document.getElementById(id);
+
+const NO_ADDRESS = {
+  title: "This page needs a fresh address",
+  text: "It opens with a code that is good for one time, and this address has none that still opens. For a new one:",
+};
+const EXPIRED = {
+  title: "That was an hour",
+  text: "For safety the page signs out by itself, and its hour is over. To go on:",
+};
+
+const banner = new Banner(element("live"), element("live-text"), element("banner"));
+
+themeButton(element("theme"));
+// A new address pasted over the old one changes only what is behind the #, which loads nothing by itself.
+addEventListener("hashchange", () => location.hash.startsWith("#code=") && location.reload());
+start();
+
+async function start() {
+  element("welcome").hidden = true;
+  let session;
+  try {
+    session = await openSession();
+  } catch (problem) {
+    signedOut({ title: "The page could not sign in", text: problem.words, again: start });
+    return;
+  }
+  if (session === null) signedOut(NO_ADDRESS);
+  else open(session);
+}
+
+function signedOut(why) {
+  banner.state("denied");
+  element("areas").hidden = true;
+  welcome(element("welcome"), why);
+}
+
+function open({ token, expiresAt }) {
+  element("areas").hidden = false;
+  const announcer = new Announcer(element("spoken"));
+  const map = new MapPanel(element("map"), token);
+  const kpi = new KpiPanel(element("kpi"), token);
+  const feed = new FeedPanel(element("feed"), token);
+  const visitor = new VisitorPanel(element("visitor"), token, {
+    onUser: (id) => [map, feed].forEach((area) => area.ownUser(id)),
+    announcer,
+  });
+
+  const readAll = () => [map.refresh(), kpi.refresh(), feed.load()];
+  const lose = (gap) => {
+    banner.gap(gap);
+    readAll();
+  };
+  let broken = false;
+  const live = new Live(token, (state) => {
+    banner.state(state);
+    if (state === "denied") end();
+    if (state === "lost" && !broken) announcer.own("Live updates are lost; trying again");
+    // What happened meanwhile comes by the subscriptions; counts and numbers are asked for.
+    if (state === "live" && broken) [map.refresh(), kpi.refresh()];
+    broken = state === "lost";
+  });
+
+  live.subscribe(operations.journeyChanged, (change) => {
+    if (change.gap) lose(change.gap);
+    if (!change.at) return;
+    map.changed(change);
+    kpi.refresh();
+    announcer.moved(change.status === "COMPLETED");
+  });
+  live.subscribe(operations.eventStored, (change) => {
+    if (change.gap) lose(change.gap);
+    feed.stored(change);
+  });
+
+  function end() {
+    live.close();
+    visitor.close();
+    forgetSession();
+    signedOut(EXPIRED);
+  }
+  setTimeout(end, expiresAt - Date.now());
+}

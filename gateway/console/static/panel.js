@@ -1,0 +1,27 @@
+// What all four areas have in common: a title, a line for what went wrong, and the way to their GraphQL.
+
+import { copyAsGraphQL } from "./copy.js";
+import { h, say } from "./dom.js";
+
+/** Fills a `<section>`. `show` takes a Problem, or null when all is well again. */
+export function panel(section, { title, sub = null, actions = [], operations }) {
+  const heading = h("h2", { id: `${section.id}-title` }, title);
+  const lead = h("p", { class: "sub" }, sub);
+  const problem = h("p", { class: "problem", role: "status", hidden: true });
+  const body = h("div", { class: "body" });
+  section.replaceChildren(
+    h("header", { class: "card-head" }, h("div", {}, heading, lead), h("div", { class: "actions" }, actions)),
+    problem,
+    body,
+    copyAsGraphQL(operations),
+  );
+  return {
+    body,
+    title: (text) => say(heading, text),
+    sub: (...content) => lead.replaceChildren(...content),
+    show(error) {
+      problem.hidden = !error;
+      say(problem, error ? error.words ?? error.message : "");
+    },
+  };
+}

@@ -1,0 +1,42 @@
+// The page's credential: a one-time code in the address is exchanged for a token, which lives as long as this tab.
+
+import { mint } from "./api.js";
+
+const KEY = "journey-gateway.page";
+
+let code = null;
+
+/** `{token, expiresAt}`, or null when a fresh address is needed. Throws Problem when the gateway does not answer. */
+export async function openSession() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("code");
+  if (given !== null) {
+    code = given;
+    // At once, so that the code is neither bookmarked nor seen over a shoulder; it opens nothing a second time.
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  if (code === null) return kept();
+  try {
+    const session = await mint({ code });
+    sessionStorage.setItem(KEY, JSON.stringify(session));
+    code = null;
+    return session;
+  } catch (problem) {
+    if (!problem.denied) throw problem;
+    code = null;
+    // An old address in a tab that is signed in already does no harm.
+    return kept();
+  }
+}
+
+export function forgetSession() {
+  sessionStorage.removeItem(KEY);
+}
+
+function kept() {
+  try {
+    const session = JSON.parse(sessionStorage.getItem(KEY));
+    return session?.expiresAt > Date.now() ? session : null;
+  } catch {
+    return null;
+  }
+}

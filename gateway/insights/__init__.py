@@ -1,0 +1,1 @@
+"""What the events say in numbers: so far KPIs, each defined by one file of the contract."""

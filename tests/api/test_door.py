@@ -1,0 +1,182 @@
+"""The door over HTTP: what is no request is refused in JSON, with a status, a code and the way out."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+import pytest
+
+from gateway.errors import StoreError, Unavailable
+from gateway.store.database import Database
+from tests.api.gateway_api import Gateway, load_shop
+
+QUERY = {"query": "{ journeyMaps { key } }"}
+
+
+async def test_a_request_without_a_credential_is_told_what_to_send(gateway: Gateway) -> None:
+    for authorization in (None, "", "Bearer", "Bearer nonsense", "Bearer sk_unknown", "Basic abc", "Bearer wk_x"):
+        response = await gateway.post(QUERY, authorization)
+        assert response.status_code == 401, authorization
+        assert response.headers["www-authenticate"] == "Bearer"
+        (error,) = response.json()["errors"]
+        assert error["extensions"]["code"] == "UNAUTHENTICATED"
+        assert error["extensions"]["hint"]
+    introspection = await gateway.post({"query": "{ __schema { queryType { name } } }"})
+    assert introspection.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"1", 400),
+        (b"null", 400),
+        (b'"{ me { id } }"', 400),
+        (b"[]", 400),
+        (b'[{"query": "{ __typename }"}]', 400),
+        (b"{", 400),
+        (b'{"query": "\xff"}', 400),
+        (b"[" * 5_000 + b"]" * 5_000, 400),
+        (b'{"query": "{ __typename }", "variables": ' + b'{"a":' * 3_000 + b"1" + b"}" * 3_001, 400),
+        (b"{}", 400),
+        (b'{"query": 5}', 400),
+        (b'{"query": ""}', 400),
+        (b'{"query": "{ __typename }", "variables": []}', 400),
+        (b'{"query": "{ __typename }", "operationName": {}}', 400),
+        (b'{"query": "{ __typename }", "operationName": "other"}', 400),
+        (b'{"query": "fragment a on User { id }"}', 400),
+        (b'{"query": "subscription { eventStored { cursor } }"}', 400),
+        (b'{"query": "' + b"x" * (256 * 1024) + b'"}', 413),
+        (b'{"query": "{ __typename }", "id": "' + b"x" * 1_000_000 + b'"}', 413),
+    ],
+)
+async def test_what_is_no_request_is_refused(gateway: Gateway, body: bytes, status: int) -> None:
+    response = await gateway.post(body, await gateway.api_key())
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    (error,) = response.json()["errors"]
+    assert error["extensions"]["code"] == ("TOO_LARGE" if status == 413 else "INVALID_INPUT")
+    assert error["extensions"]["hint"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonx"]
+)
+async def test_only_json_is_taken(gateway: Gateway, kind: str) -> None:
+    response = await gateway.post(QUERY, await gateway.api_key(), **{"content-type": kind})
+    assert response.status_code == 415
+    with_charset = await gateway.post(QUERY, await gateway.api_key(), **{"content-type": "application/json; charset=utf-8"})
+    assert with_charset.status_code == 200
+
+
+async def test_other_methods_are_refused(gateway: Gateway) -> None:
+    import httpx2
+
+    transport = httpx2.ASGITransport(app=gateway.app)
+    headers = {"authorization": await gateway.api_key(), "accept": "text/html"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        for method in ("GET", "PUT", "DELETE", "HEAD"):
+            response = await client.request(method, "/?query={__typename}", headers=headers)
+            assert response.status_code == 405
+            assert response.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(("env", "status"), [("development", 200), ("production", 405)])
+async def test_the_ide_is_there_in_development_only(database: Database, env: str, status: int) -> None:
+    import httpx2
+
+    gateway = Gateway(database, load_shop(), env=env)
+    transport = httpx2.ASGITransport(app=gateway.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        response = await client.get("/", headers={"accept": "text/html"})
+        assert response.status_code == status
+        if status == 200:
+            assert "graphiql" in response.text.lower()
+        plain = await client.get("/?query={__typename}", headers={"accept": "application/json"})
+        assert plain.status_code == 405
+
+
+async def test_mistakes_are_explained_without_suggestions(gateway: Gateway) -> None:
+    key = await gateway.api_key()
+    error = await gateway.refusal("{ journeyMap { key } }", key)
+    assert "journeyMap(key:)" in error["message"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    unknown = await gateway.refusal("{ journeyMapz { key } }", key)
+    assert "journeyMaps" not in str(unknown)
+    syntax = await gateway.refusal("{ journeyMaps {", key)
+    assert syntax["message"].startswith("Syntax Error")
+
+
+async def test_what_goes_wrong_inside_stays_inside(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [
+        RuntimeError("mongodb://root:secret@host"),
+        StoreError("MongoDB refused: {name: 'secret'}"),
+        KeyError("secret"),
+    ]
+    key = await gateway.api_key()
+    for failure in failures:
+
+        async def fail(*given: object, failure: Exception = failure, **more: object) -> None:
+            raise failure
+
+        monkeypatch.setattr(gateway.users, "page", fail)
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG):
+            response = await gateway.post({"query": '{ users { nodes { id } } secretAlias: journeyMaps { key } }'}, key)
+        (error,) = response.json()["errors"]
+        assert (error["message"], error["path"]) == ("Internal error.", ["users"])
+        assert error["extensions"]["code"] == "INTERNAL"
+        assert "secret@" not in response.text
+        logged = [record for record in caplog.records if record.name == "gateway.api"]
+        assert [record.__dict__["id"] for record in logged] == [error["extensions"]["id"]]
+        assert logged[0].__dict__["error"] == type(failure).__name__
+        assert logged[0].__dict__["field"] == "users"
+        everything = "".join(str(record.__dict__) for record in caplog.records if record.name.startswith(("gateway", "straw")))
+        assert "secret" not in everything
+
+
+async def test_an_outage_is_told_with_the_time_to_wait(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await gateway.api_key()
+
+    async def away(*given: object, **more: object) -> None:
+        raise Unavailable("MongoDB is away.", retry_after=7)
+
+    monkeypatch.setattr(gateway.users, "page", away)
+    inside = await gateway.post({"query": "{ users { nodes { id } } }"}, key)
+    assert inside.status_code == 200
+    assert inside.json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+    monkeypatch.setattr(gateway.services.callers, "scope_of", away)
+    outside = await gateway.post({"query": "{ users { nodes { id } } }"}, key)
+    assert outside.status_code == 503
+    assert outside.headers["retry-after"] == "7"
+
+
+async def test_one_workspace_sees_nothing_of_another(gateway: Gateway) -> None:
+    from tests.api.gateway_api import track
+
+    ids = await gateway.send(track("Product Viewed", userId="ann"), workspace="other")
+    foreign = "Bearer " + await gateway.keyring.create_api_key("other", frozenset({"journeys:read"}))
+    user = (await gateway.ask("{ users { nodes { id journey(map: \"purchase\") { id } sessions { nodes { id } } } } }", foreign))[
+        "users"
+    ]["nodes"][0]
+    key = await gateway.api_key()
+    for id in (*ids, user["id"], user["journey"]["id"], user["sessions"]["nodes"][0]["id"]):
+        assert await gateway.ask("query($id: ID!) { node(id: $id) { id } }", key, id=id) == {"node": None}
+    nothing = await gateway.ask(
+        '{ users { nodes { id } totalCount } events { nodes { id } totalCount } journeys { nodes { id } }'
+        ' journeyMaps { stages { users reached } } user(by: {userId: "ann"}) { id } }',
+        key,
+    )
+    assert nothing["users"] == {"nodes": [], "totalCount": 0}
+    assert nothing["events"] == {"nodes": [], "totalCount": 0}
+    assert nothing["journeys"] == {"nodes": []}
+    assert nothing["user"] is None
+    assert {stage["reached"] for stage in nothing["journeyMaps"][0]["stages"]} == {0}
+
+
+async def test_answers_are_json_as_orjson_writes_it(gateway: Gateway) -> None:
+    response = await gateway.post(QUERY, await gateway.api_key())
+    assert response.content == orjson.dumps({"data": {"journeyMaps": [{"key": "purchase"}]}})

@@ -1,0 +1,256 @@
+"""Every field against every kind of caller: what the schema declares is what a request gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from graphql import (
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    get_named_type,
+    is_composite_type,
+    is_required_argument,
+)
+
+from gateway.api.schema import build_schema
+from tests.api.gateway_api import Gateway, load_shop, track
+
+SCHEMA = build_schema(load_shop())._schema
+
+ROLES: dict[str, frozenset[str]] = {
+    "nothing": frozenset({"workspace:read"}),
+    "journeys": frozenset({"journeys:read"}),
+    "events": frozenset({"events:read"}),
+    "kpis": frozenset({"kpis:read"}),
+    "sender": frozenset({"events:write"}),
+    "page": frozenset({"journeys:read", "kpis:read", "events:read", "visitors:create"}),
+    "tool": frozenset({"journeys:read", "kpis:read", "events:read", "pii:read"}),
+    "subject": frozenset(),
+}
+
+# What each type's fields need, and the fields that need something else. "own": the subject's token suffices.
+TYPES = {
+    "User": "journeys own",
+    "Session": "journeys own",
+    "Journey": "journeys own",
+    "StageVisit": "journeys own",
+    "Reason": "journeys own",
+    "JourneyMap": "journeys own",
+    "Stage": "journeys own",
+    "Touchpoint": "journeys own",
+    "JourneyChange": "journeys own",
+    "EventChange": "events own",
+    "Event": "events own",
+    "UntypedEvent": "events own",
+    "Kpi": "kpis",
+    "KpiResult": "kpis",
+    "KpiStep": "kpis",
+    "KpiPoint": "kpis",
+    "Identity": "journeys pii own",
+}
+FIELDS = {
+    "Query.me": "own",
+    "Query.user": "journeys",
+    "Query.users": "journeys",
+    "Query.journey": "journeys own",
+    "Query.journeys": "journeys",
+    "Query.events": "events",
+    "Query.journeyMaps": "journeys own",
+    "Query.journeyMap": "journeys own",
+    "Query.kpi": "kpis",
+    "Query.kpis": "kpis",
+    "Query.node": "",
+    "Mutation.track": "sender own",
+    "Mutation.identify": "sender own",
+    "Subscription.journeyChanged": "journeys own",
+    "Subscription.eventStored": "events own",
+    "User.traits": "journeys pii own",
+    "User.identities": "journeys pii own",
+    "User.events": "events own",
+    "Reason.events": "events own",
+    "Stage.users": "journeys",
+    "Stage.reached": "journeys",
+    "Event.user": "journeys own",
+    "UntypedEvent.user": "journeys own",
+    "UserConnection.totalCount": "journeys own",
+    "EventConnection.totalCount": "events own",
+    **{f"UntypedEvent.{name}": "events pii own" for name in ("properties", "traits", "context", "userId", "anonymousId")},
+    "Event.properties": "events pii own",
+}
+# Ids and parts of lists and messages say nothing by themselves.
+OPEN = {"id", "cursor", "gap"}
+OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
+
+VALUES = {
+    "id": '"user_00000000000000000000000000000000"',
+    "by": '{userId: "nobody"}',
+    "key": '"csat"',
+    "map": '"purchase"',
+    "range": '{last: "1d"}',
+    "input": "{}",
+}
+
+
+def needed(coordinate: str) -> set[str]:
+    kind, name = coordinate.split(".")
+    if coordinate in FIELDS:
+        return set(FIELDS[coordinate].split())
+    if kind in OPEN_TYPES or kind.endswith(("Connection", "Edge")) or name in OPEN:
+        return set()
+    return set(TYPES[kind].split())
+
+
+def allowed(coordinate: str, role: str) -> bool:
+    wanted = needed(coordinate)
+    if role == "subject":
+        return not wanted or "own" in wanted
+    permissions = {"journeys": "journeys:read", "events": "events:read", "kpis": "kpis:read", "pii": "pii:read", "sender": "events:write"}
+    if wanted == {"own"}:
+        return False
+    return {permissions[one] for one in wanted - {"own"}} <= ROLES[role]
+
+
+def shapes() -> dict[str, GraphQLObjectType | GraphQLInterfaceType]:
+    return {
+        name: kind
+        for name, kind in SCHEMA.type_map.items()
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType) and not name.startswith("__")
+    }
+
+
+def call(name: str, field: GraphQLField) -> str:
+    """The field with the arguments it must have."""
+    required = [argument for argument, given in field.args.items() if is_required_argument(given)]
+    values = {**VALUES, "input": '{event: "A"}' if name == "track" else "{}"}
+    return name + (f"({', '.join(f'{one}: {values[one]}' for one in required)})" if required else "")
+
+
+def operations() -> Iterator[tuple[str, str]]:
+    """Each field of each type (`User.traits`) with an operation that selects it, found along the shortest way."""
+    roots = {"Query": "query", "Mutation": "mutation", "Subscription": "subscription"}
+    ways = {root: [f"{word} {{ %s }}"] for root, word in roots.items()}
+    waiting = list(ways)
+    while waiting:
+        kind = SCHEMA.type_map[waiting.pop(0)]
+        assert isinstance(kind, GraphQLObjectType | GraphQLInterfaceType)
+        way = ways[kind.name][0]
+        inside = [SCHEMA.type_map[one.name] for one in SCHEMA.get_possible_types(kind)] if isinstance(kind, GraphQLInterfaceType) else []
+        reached = [(one.name, way % f"... on {one.name} {{ %s }}") for one in inside]
+        for name, field in kind.fields.items():
+            target = get_named_type(field.type)
+            leaf = not is_composite_type(target)
+            yield f"{kind.name}.{name}", way % (call(name, field) + ("" if leaf else " { __typename }"))
+            if not leaf:
+                reached.append((target.name, way % f"{call(name, field)} {{ %s }}"))
+        for target_name, found in reached:
+            if target_name not in ways:
+                ways[target_name] = [found]
+                waiting.append(target_name)
+
+
+OPERATIONS = dict(operations())
+
+
+def test_every_field_of_the_schema_is_tried() -> None:
+    fields = {f"{name}.{field}" for name, kind in shapes().items() for field in kind.fields}
+    # No field is of the type Change itself: each kind of change says so.
+    assert OPERATIONS.keys() == fields - {"Change.cursor", "Change.gap"}
+    assert len(fields) > 170
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_caller_gets_what_its_role_opens_and_nothing_else(gateway: Gateway, role: str) -> None:
+    authorization = gateway.token(userId="ann") if role == "subject" else await gateway.api_key(*ROLES[role])
+    wrong = []
+    for coordinate, operation in OPERATIONS.items():
+        refused, data = await outcome(gateway, operation, authorization)
+        expected = not allowed(coordinate, role)
+        if expected != any(message.startswith(f"{coordinate} needs ") for message in refused):
+            wrong.append((coordinate, "should be refused" if expected else "should be open", refused))
+        # `node` finds out only with the id what kind it is about, and is null then.
+        if refused and data not in (None, {"node": None}):
+            wrong.append((coordinate, "data beside a refusal", refused))
+    assert wrong == []
+
+
+async def outcome(gateway: Gateway, operation: str, authorization: str) -> tuple[list[str], Any]:
+    if not operation.startswith("subscription"):
+        answer = await gateway.answer(operation, authorization)
+        errors, data = answer.get("errors", []), answer.get("data")
+    else:
+        async with gateway.socket(authorization) as socket:
+            await socket.subscribe(operation)
+            message = await socket.receive()
+            errors = message["payload"] if message["type"] == "error" else []
+            data = None if errors else message["payload"]
+    return [error["message"] for error in errors if error["extensions"]["code"] == "FORBIDDEN"], data
+
+
+async def test_a_refusal_names_field_and_permission(gateway: Gateway) -> None:
+    error = await gateway.refusal("{ journeys { nodes { user { traits } } } }", await gateway.api_key("journeys:read"))
+    assert error == {
+        "message": "User.traits needs the permission pii:read.",
+        "extensions": {"code": "FORBIDDEN", "hint": "Use a credential that has it, or leave the field out."},
+    }
+
+
+async def test_a_policy_holds_behind_fragments_aliases_and_directives(gateway: Gateway) -> None:
+    key = await gateway.api_key("journeys:read")
+    for query in (
+        "{ journeys { nodes { user { harmless: traits } } } }",
+        "{ journeys { nodes { user { ...a } } } } fragment a on User { ...b } fragment b on User { traits }",
+        "{ journeys { nodes { user { ... { ... on User { traits } } } } } }",
+        "{ journeys { nodes { user { traits @skip(if: true) } } } }",
+        'query a { journeyMaps { key } } query b { users { nodes { ...c } } } fragment c on User { traits }',
+    ):
+        name = "b" if query.startswith("query a") else None
+        response = await gateway.post({"query": query, "operationName": name}, key)
+        (error,) = response.json()["errors"]
+        assert error["extensions"]["code"] == "FORBIDDEN", query
+        assert response.json().get("data") is None
+    other = await gateway.post({"query": query, "operationName": "a"}, key)
+    assert other.json() == {"data": {"journeyMaps": [{"key": "purchase"}]}}
+
+
+async def test_the_same_text_is_judged_for_each_caller_anew(gateway: Gateway) -> None:
+    query = "{ users { nodes { traits } } }"
+    for _ in range(2):
+        assert await gateway.ask(query, await gateway.api_key()) == {"users": {"nodes": []}}
+        assert (await gateway.refusal(query, await gateway.api_key("journeys:read")))["extensions"]["code"] == "FORBIDDEN"
+
+
+async def test_an_end_user_reaches_nothing_of_another_user(gateway: Gateway) -> None:
+    events = await gateway.send(track("Product Viewed", 2, userId="ann"), track("Product Viewed", 1, userId="bob"))
+    key = await gateway.api_key()
+    ids: dict[str, list[str]] = {}
+    for name, event in zip(("ann", "bob"), events, strict=True):
+        user = (await gateway.ask(
+            "query($by: UserBy!) { user(by: $by) { id journey(map: \"purchase\") { id } sessions { nodes { id } } } }",
+            key,
+            by={"userId": name},
+        ))["user"]
+        ids[name] = [user["id"], user["journey"]["id"], user["sessions"]["nodes"][0]["id"], event]
+    node = "query($id: ID!) { node(id: $id) { id } }"
+    for name, other in (("ann", "bob"), ("bob", "ann")):
+        token = gateway.token(userId=name)
+        for id in ids[name]:
+            assert (await gateway.ask(node, token, id=id))["node"] == {"id": id}
+        for id in ids[other]:
+            assert await gateway.ask(node, token, id=id) == {"node": None}
+        for id, expected in ((ids[name][1], {"id": ids[name][1]}), (ids[other][1], None)):
+            found = await gateway.ask("query($id: ID!) { journey(id: $id) { id } }", token, id=id)
+            assert found == {"journey": expected}
+
+
+async def test_a_node_needs_the_permission_of_its_kind(gateway: Gateway) -> None:
+    (event,) = await gateway.send(track("Product Viewed", userId="ann"))
+    query = "query($id: ID!) { node(id: $id) { id } }"
+    assert (await gateway.ask(query, await gateway.api_key("events:read"), id=event))["node"] == {"id": event}
+    error = await gateway.refusal(query, await gateway.api_key("journeys:read"), id=event)
+    assert error["message"] == "This id needs the permission events:read."
+    for id in ("user_" + "0" * 32, f"journey_{'0' * 32}.purchase.1", f"session_{'0' * 32}.{'0' * 32}"):
+        error = await gateway.refusal(query, await gateway.api_key("events:read"), id=id)
+        assert error["extensions"]["code"] == "FORBIDDEN"

@@ -1,0 +1,145 @@
+"""A gateway as users run it: its own process, the real command, a real mongod."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from gateway.store.database import connect
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class RunningGateway:
+    """One gateway process with a workspace of its own."""
+
+    environment: dict[str, str]
+    port: int
+    write_key: str = ""
+    api_key: str = ""
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.api_key}"}
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `journey-gateway …` against the same database."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=check,
+        )
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve", "--port", str(self.port)],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(self.process.communicate()[0])
+            try:
+                httpx2.get(self.url + "/v1/batch", timeout=1)
+                return
+            except httpx2.TransportError:
+                time.sleep(0.05)
+        raise AssertionError("the gateway did not start")
+
+    def set_up(self) -> None:
+        """Make the workspace `main` and start."""
+        for line in self.command("init").stdout.splitlines():
+            if line.startswith("Write key"):
+                self.write_key = line.split()[-1]
+            if line.startswith("API key"):
+                self.api_key = line.split()[-1]
+        self.start()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
+
+    def graphql(self, query: str, token: str | None = None, **variables: Any) -> dict[str, Any]:
+        """Data of a query; fails on errors."""
+        answer = httpx2.post(
+            self.url + "/graphql",
+            json={"query": query, "variables": variables},
+            headers={"authorization": f"Bearer {token or self.api_key}"},
+            timeout=30,
+        ).json()
+        assert "errors" not in answer, answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def batch(self, *messages: dict[str, Any]) -> dict[str, Any]:
+        answer = httpx2.post(
+            self.url + "/v1/batch", json={"batch": list(messages)}, auth=(self.write_key, ""), timeout=30
+        )
+        assert answer.status_code == 200, answer.text
+        counts: dict[str, Any] = answer.json()
+        return counts
+
+    def until(self, query: str, done: Any, seconds: float = 20.0, **variables: Any) -> dict[str, Any]:
+        """Ask again until `done(data)`; derivation takes a moment."""
+        deadline = time.monotonic() + seconds
+        while True:
+            data = self.graphql(query, **variables)
+            if done(data):
+                return data
+            assert time.monotonic() < deadline, data
+            time.sleep(0.05)
+
+
+@pytest.fixture
+async def gateway_environment(mongo_uri: str) -> AsyncIterator[dict[str, str]]:
+    """Environment of commands that share one fresh database."""
+    name = f"flow_{uuid.uuid4().hex}"
+    own = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
+    yield {**own, "GATEWAY_MONGO_URI": mongo_uri, "GATEWAY_DATABASE": name, "NO_COLOR": "1"}
+    database = connect(mongo_uri, name)
+    await database.drop_database()
+    await database.close()
+
+
+@pytest.fixture
+def running(gateway_environment: dict[str, str]) -> Iterator[RunningGateway]:
+    """A running gateway with an empty workspace `main`."""
+    gateway = RunningGateway(gateway_environment, free_port())
+    gateway.set_up()
+    yield gateway
+    if gateway.process is not None and gateway.process.poll() is None:
+        gateway.stop()

@@ -1,0 +1,146 @@
+"""The published SDKs, unchanged, against a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.store.embedded import EmbeddedMongod
+from tests.flow.conftest import RunningGateway, free_port
+
+CALLS = """query {
+  events(first: 50) { totalCount nodes { name at ... on UntypedEvent { type userId anonymousId messageId source } } }
+}"""
+
+
+def everything(client: Any) -> int:
+    """One of each call; how many there were."""
+    client.identify("ada", {"name": "Ada", "plan": "pro"}, anonymous_id="anon-1")
+    client.track("ada", "Product List Viewed", {"category": "lamps"})
+    client.track("ada", "Product Added", {"name": "Desk lamp", "price": 39.5})
+    client.page("ada", "Docs", "Home", {"url": "https://shop.example/"})
+    client.screen("ada", "Shop", "Cart", {"items": 2})
+    client.group("ada", "team-7", {"size": 4})
+    client.alias("anon-2", "ada")
+    client.track("ada", "Ünïcode ✓", {"quote": '"', "path": "a.b", "$odd": 1})
+    return 8
+
+
+def segment_client(gateway: RunningGateway, **options: Any) -> Any:
+    from segment.analytics.client import Client
+
+    return Client(gateway.write_key, host=gateway.url, **options)
+
+
+def rudder_client(gateway: RunningGateway, **options: Any) -> Any:
+    from rudderstack.analytics.client import Client
+
+    return Client(gateway.write_key, host=gateway.url, **options)
+
+
+@pytest.mark.parametrize("make", [segment_client, rudder_client], ids=["segment-analytics-python", "rudder-sdk-python"])
+@pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
+async def test_every_call_arrives_once(running: RunningGateway, make: Any, gzip: bool) -> None:
+    failures: list[Any] = []
+    client = make(running, gzip=gzip, on_error=lambda error, items: failures.append(error))
+
+    def send() -> int:
+        sent = everything(client)
+        client.flush()
+        client.join()
+        return sent
+
+    sent = await asyncio.to_thread(send)
+    assert failures == []
+    data = running.until(CALLS, lambda data: data["events"]["totalCount"] >= sent)
+    events = data["events"]["nodes"]
+    assert data["events"]["totalCount"] == sent
+    kinds = sorted(event["type"] for event in events)
+    assert kinds == ["ALIAS", "GROUP", "IDENTIFY", "PAGE", "SCREEN", "TRACK", "TRACK", "TRACK"]
+    assert {event["name"] for event in events} >= {"Product Added", "Home", "Cart", "Ünïcode ✓"}
+    user = running.until(
+        """{ user(by: {userId: "ada"}) { eventCount traits journey(map: "purchase") { stage { key } }
+             identities { type value } } }""",
+        lambda data: data["user"] and data["user"]["eventCount"] == sent,
+    )["user"]
+    assert user["journey"]["stage"]["key"] == "cart"
+    assert user["traits"]["plan"] == "pro"
+    assert {"type": "ANONYMOUS_ID", "value": "anon-2"} in user["identities"]
+
+
+@pytest.fixture
+def requests_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Status of every HTTP answer the SDKs' `requests` library gets."""
+    import requests
+
+    statuses: list[int] = []
+    send = requests.Session.send
+
+    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        answer = send(self, *arguments, **options)
+        statuses.append(answer.status_code)
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", counted)
+    yield statuses
+
+
+@pytest.mark.parametrize("make", [segment_client, rudder_client], ids=["segment-analytics-python", "rudder-sdk-python"])
+async def test_nothing_is_retried_needlessly(
+    running: RunningGateway, make: Any, requests_seen: list[int]
+) -> None:
+    client = make(running)
+
+    def send() -> None:
+        for number in range(250):
+            client.track("ada", "Product Viewed", {"number": number})
+        client.flush()
+        client.join()
+
+    await asyncio.to_thread(send)
+    assert set(requests_seen) == {200}
+    running.until(CALLS, lambda data: data["events"]["totalCount"] == 250)
+    assert len(requests_seen) <= 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [segment_client, rudder_client], ids=["segment-analytics-python", "rudder-sdk-python"])
+async def test_a_stopped_mongod_makes_them_retry_and_lose_nothing(
+    tmp_path: Path, mongod_binary: Path | None, make: Any, requests_seen: list[int]
+) -> None:
+    mongod = await EmbeddedMongod.start(tmp_path, mongod=mongod_binary)
+    assert mongod.pid is not None
+    own = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
+    gateway = RunningGateway({**own, "GATEWAY_MONGO_URI": mongod.uri}, free_port())
+    try:
+        await asyncio.to_thread(gateway.set_up)
+        client = make(gateway)
+
+        def send() -> None:
+            for number in range(30):
+                client.track("ada", "Product Viewed", {"number": number})
+            client.flush()
+            client.join()
+
+        os.kill(mongod.pid, signal.SIGSTOP)
+        sending = asyncio.create_task(asyncio.to_thread(send))
+        deadline = time.monotonic() + 60
+        while 503 not in requests_seen and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+        os.kill(mongod.pid, signal.SIGCONT)
+        await sending
+        assert requests_seen[0] == 503
+        assert requests_seen[-1] == 200
+        gateway.until(CALLS, lambda data: data["events"]["totalCount"] == 30)
+    finally:
+        os.kill(mongod.pid, signal.SIGCONT)
+        if gateway.process is not None:
+            await asyncio.to_thread(gateway.stop)
+        await mongod.stop()

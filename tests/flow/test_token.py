@@ -1,0 +1,152 @@
+"""POST /v1/token: who may mint what for whom."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.access.tokens import PAGE_PERMISSIONS
+from gateway.model.identity import Identity, Member
+from gateway.model.scope import Scope
+from gateway.store.database import Database
+from gateway.store.identities import Identities
+from tests.flow.doors import SETTINGS, Doors, basic, new_database, open_doors
+
+ANONYMOUS = Identity("anonymousId", "a-1")
+ADA = Identity("userId", "ada")
+
+
+@pytest.fixture(scope="module")
+async def prepared(mongo_uri: str) -> AsyncIterator[Database]:
+    async with new_database(mongo_uri) as database:
+        yield database
+
+
+@pytest.fixture
+async def doors(prepared: Database) -> AsyncIterator[Doors]:
+    async with open_doors(prepared) as opened:
+        yield opened
+
+
+async def known(doors: Doors, *identities: Identity) -> None:
+    """These identities are one user."""
+    member = Member((0, 0, b"0"), "group", "user")
+    identity_graph = Identities(doors.database)
+    await doors.database.with_transaction(
+        lambda session: identity_graph.write(doors.workspace, dict.fromkeys(identities, member), {}, session)
+    )
+
+
+def opened_by(doors: Doors, reply: Any) -> Scope:
+    assert reply.status_code == 200, reply.text
+    return doors.tokens.read(reply.json()["token"])
+
+
+async def bearer(doors: Doors, body: Any, credential: str) -> Any:
+    return await doors.bare("/v1/token", body, authorization=f"Bearer {credential}")
+
+
+@pytest.mark.parametrize(("key", "identity"), [("userId", ADA), ("anonymousId", ANONYMOUS)])
+async def test_a_server_mints_for_anybody(doors: Doors, key: str, identity: Identity) -> None:
+    await known(doors, ANONYMOUS, ADA)
+    reply = await bearer(doors, {key: identity.value}, doors.api_key)
+    assert opened_by(doors, reply) == Scope(doors.workspace, subject=identity)
+    assert reply.json()["expiresAt"] == "2024-03-13T11:21:14+00:00"
+    doors.clock.advance(SETTINGS.token_minutes * 60_000)
+    assert (await bearer(doors, {}, reply.json()["token"])).status_code in (400, 401)
+
+
+async def test_an_api_key_without_the_permission_mints_nothing(doors: Doors) -> None:
+    key = await doors.keyring.create_api_key(doors.workspace, frozenset({"events:read"}))
+    reply = await bearer(doors, {"userId": "ada"}, key)
+    assert reply.status_code == 403
+    assert "tokens:mint" in reply.json()["message"]
+
+
+@pytest.mark.parametrize("who", ["nobody yet", "an anonymous visitor"])
+async def test_a_browser_mints_for_a_visitor_nobody_knows(doors: Doors, who: str) -> None:
+    if who != "nobody yet":
+        await known(doors, ANONYMOUS, Identity("anonymousId", "a-2"))
+    page = doors.tokens.mint_page(doors.workspace, 60)
+    visitor = Scope(doors.workspace, subject=ANONYMOUS, visitor=True)
+    by_key = await doors.post("/v1/token", {"anonymousId": "a-1"})
+    assert opened_by(doors, by_key) == visitor
+    assert opened_by(doors, await bearer(doors, {"anonymousId": "a-1"}, page)) == visitor
+
+
+@pytest.mark.parametrize("body", [{"anonymousId": "a-1"}, {"userId": "ada"}, {"userId": "unheard-of"}])
+async def test_a_browser_mints_nothing_for_a_known_user(doors: Doors, body: dict[str, str]) -> None:
+    await known(doors, ANONYMOUS, ADA)
+    page = doors.tokens.mint_page(doors.workspace, 60)
+    for reply in (await doors.post("/v1/token", body), await bearer(doors, body, page)):
+        assert reply.status_code == 403
+        assert reply.json()["code"] == "FORBIDDEN"
+        assert "on your server" in reply.json()["message"]
+
+
+async def test_what_is_known_in_another_workspace_does_not_matter(doors: Doors, prepared: Database) -> None:
+    async with open_doors(prepared) as others:
+        await known(others, ANONYMOUS, ADA)
+    assert (await doors.post("/v1/token", {"anonymousId": "a-1"})).status_code == 200
+
+
+async def test_an_end_users_token_mints_nothing(doors: Doors) -> None:
+    token = doors.tokens.mint_user(doors.workspace, ADA, 60)
+    for body in ({"userId": "ada"}, {"userId": "eve"}, {"anonymousId": "a-9"}):
+        assert (await bearer(doors, body, token)).status_code == 403
+
+
+@pytest.mark.parametrize("value", ["null", "undefined", "guest", "00000000-0000-0000-0000-000000000000"])
+async def test_an_id_that_strangers_share_is_nobodys(doors: Doors, value: str) -> None:
+    for body in ({"anonymousId": value}, {"userId": value}):
+        assert (await doors.post("/v1/token", body)).status_code == 400
+        assert (await bearer(doors, body, doors.api_key)).status_code == 400
+
+
+async def test_a_code_buys_one_page_token(doors: Doors) -> None:
+    code = await doors.keyring.create_page_code(doors.workspace, minutes=5)
+    first, second = [await doors.bare("/v1/token", {"code": code}) for _ in range(2)]
+    assert opened_by(doors, first) == Scope(doors.workspace, permissions=PAGE_PERMISSIONS)
+    assert second.status_code == 401
+
+
+@pytest.mark.parametrize("body", [{"userId": "ada"}, {"anonymousId": "a-1"}])
+@pytest.mark.parametrize("authorization", ["", "Bearer sk_unknown", "Bearer x.y.z", basic("wk_unknown"), basic("")])
+async def test_without_a_good_credential_there_is_no_token(
+    doors: Doors, body: dict[str, str], authorization: str
+) -> None:
+    reply = await doors.bare("/v1/token", body, authorization=authorization)
+    assert (reply.status_code, reply.json()["code"]) == (401, "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"userId": None},
+        {"userId": ""},
+        {"userId": 7},
+        {"userId": "u" * 300},
+        {"userId": "ada", "anonymousId": "a-1"},
+        {"userId": "ada", "code": "c"},
+        [],
+        {"userId": "x" * 20_000},
+    ],
+)
+async def test_a_body_that_names_not_exactly_one_is_refused(doors: Doors, body: Any) -> None:
+    reply = await bearer(doors, body, doors.api_key)
+    assert reply.status_code in (400, 413)
+    assert reply.json().keys() == {"code", "message"}
+
+
+async def test_an_id_that_cannot_be_stored_is_refused(doors: Doors) -> None:
+    body = b'{"anonymousId": "\\ud800"}'
+    assert (await doors.post("/v1/token", body)).status_code == 400
+    reply = await doors.client.post("/v1/token", content=body, headers={"authorization": f"Bearer {doors.api_key}"})
+    assert reply.status_code == 400
+
+
+async def test_get_is_told_to_use_post(doors: Doors) -> None:
+    assert (await doors.client.get("/v1/token")).status_code == 405

@@ -1,0 +1,237 @@
+"""Figures, printed side by side with what they are compared to. Nothing is asserted but that the work was done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from gql import Client, gql
+
+from gateway.model.event import Event, EventType
+from gateway.pipeline.messages import Origin, read_message
+from gateway.store.database import connect
+from gateway.store.events import to_document
+from gateway.testing.load import Player
+from gateway.testing.simulate import Emission, Population
+from tests.flow.conftest import ROOT, RunningGateway, free_port
+from tests.flow.test_live import EVENTS, socket
+
+EVENTS_COUNT = 20_000
+BATCH = 100
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def population(seed: int) -> Iterator[Emission]:
+    return Population(seed, now() - timedelta(minutes=1), visitors_per_week=300).backfill()
+
+
+def say(capsys: pytest.CaptureFixture[str], title: str, rows: list[tuple[str, str]]) -> None:
+    with capsys.disabled():
+        print(f"\n\n{title}")
+        for name, value in rows:
+            print(f"  {name:<58} {value:>14}")
+
+
+async def bare_insert(uri: str, messages: list[dict[str, Any]], writers: int) -> float:
+    """Events a second of `insert_many` alone: the same documents, batches, writers and write concern."""
+    database = connect(uri, "bare_insert")
+    await database.drop_database()
+    await database.create_collection("events")
+    origin = Origin("w", "s", 1, None, 32_768)
+    documents = []
+    for number, message in enumerate(messages):
+        event, escape = read_message(message, origin, seq=number, fallback_id=lambda: "x")
+        assert isinstance(event, Event)
+        documents.append(to_document(event, escape=escape))
+    batches = iter([documents[start : start + BATCH] for start in range(0, len(documents), BATCH)])
+
+    async def write() -> None:
+        for batch in batches:
+            await database.insert_unordered("events", batch)
+
+    began = time.monotonic()
+    await asyncio.gather(*(write() for _ in range(writers)))
+    took = time.monotonic() - began
+    await database.drop_database()
+    await database.close()
+    return len(documents) / took
+
+
+async def test_intake_beside_a_bare_insert(
+    running: RunningGateway, mongo_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emissions = list(islice(population(1), EVENTS_COUNT))
+    messages = [emission.message for emission in emissions]
+    ratios, rows = [], []
+    for turn in range(3):
+        bare = await bare_insert(mongo_uri, messages, 16)
+        part = Population(100 + turn, now() - timedelta(minutes=1), visitors_per_week=300).backfill()
+        player = Player(running.url, running.write_key, now=now, batch_size=BATCH, concurrency=16)
+        tally = await player.play(islice(part, EVENTS_COUNT))
+        assert tally.accepted == tally.sent == EVENTS_COUNT
+        through = tally.sent / tally.seconds
+        ratios.append(through / bare)
+        rows.append((f"turn {turn + 1}: bare insert_many / POST /v1/batch", f"{bare:,.0f} / {through:,.0f}"))
+        await derived(running, EVENTS_COUNT * (turn + 1))
+    rows.append(("ratio, median (client, gateway and deriving share the cores)", f"{statistics.median(ratios):.2f}"))
+    say(capsys, f"Intake, events/s: batches of {BATCH}, 16 writers, w: majority, j: true", rows)
+
+
+async def derived(running: RunningGateway, total: int, seconds: float = 120.0) -> float:
+    """Seconds until every event has reached the feed."""
+    database = connect(running.environment["GATEWAY_MONGO_URI"], running.environment["GATEWAY_DATABASE"])
+    began = time.monotonic()
+    while await database.count("work", {}) < total:
+        assert time.monotonic() - began < seconds
+        await asyncio.sleep(0.05)
+    await database.close()
+    return time.monotonic() - began
+
+
+async def test_post_to_subscriber(running: RunningGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    rate, seconds = 500, 15
+    received: dict[str, float] = {}
+    ready, done = asyncio.Event(), asyncio.Event()
+    query = EVENTS.replace("event { id name }", "event { ... on UntypedEvent { messageId } }")
+
+    async def watch() -> None:
+        async with Client(transport=socket(running)) as session:
+            async for result in session.subscribe(gql(query)):
+                ready.set()
+                event = result["eventStored"]["event"]
+                if event:
+                    received[event["messageId"]] = time.monotonic()
+                if len(received) >= rate * seconds * 0.98:
+                    done.set()
+
+    watching = asyncio.create_task(watch())
+    await asyncio.wait_for(ready.wait(), 10)
+    player = Player(running.url, running.write_key, now=now, batch_size=50, concurrency=16)
+    deliveries = await player.drive(population(7), rate=rate, seconds=seconds)
+    await asyncio.wait_for(done.wait(), 60)
+    await asyncio.sleep(1)
+    watching.cancel()
+    lags = sorted(received[d.message_id] - d.sent for d in deliveries if d.message_id in received)
+    acks = sorted(d.acked - d.sent for d in deliveries)
+    assert len(lags) == len(deliveries)
+    say(
+        capsys,
+        f"POST to subscriber at {rate} events/s for {seconds} s, ms (gql client in the same process as the sender)",
+        [
+            ("sent to acknowledged, p50 / p99", quantiles(acks)),
+            ("sent to subscriber, p50 / p99 (aim 100 / 300)", quantiles(lags)),
+        ],
+    )
+
+
+def quantiles(values: list[float]) -> str:
+    cuts = statistics.quantiles(values, n=100)
+    return f"{cuts[49] * 1000:,.0f} / {cuts[98] * 1000:,.0f}"
+
+
+async def test_derivation_throughput(running: RunningGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """Events are stored while nobody derives; then one owner works them off."""
+    assert await asyncio.to_thread(running.stop) == 0
+    database = connect(running.environment["GATEWAY_MONGO_URI"], running.environment["GATEWAY_DATABASE"])
+    key = await database.find_one("keys", {"kind": "write"})
+    assert key is not None
+    origin = Origin(key["workspace"], key["source"], int(time.time() * 1000), None, 32_768)
+    documents = []
+    for number, emission in enumerate(islice(population(9), EVENTS_COUNT)):
+        event, escape = read_message(emission.message, origin, seq=number, fallback_id=lambda: "x")
+        assert event.type in EventType
+        documents.append(to_document(event, escape=escape))
+    for start in range(0, len(documents), 2_000):
+        await database.insert_unordered("events", documents[start : start + 2_000])
+    await database.close()
+    await asyncio.to_thread(running.start)
+    took = await derived(running, len(documents))
+    say(
+        capsys,
+        "Derivation by one owner (resolve, fold, feed)",
+        [("events/s, from a backlog of 20,000", f"{len(documents) / took:,.0f}")],
+    )
+
+
+@pytest.mark.slow
+def test_cold_and_warm_make_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`make run` from a copy with nothing installed, then again. Cold needs the package registry."""
+    copy = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
+    rows = []
+    for name in ("cold (install, 8 weeks of backfill behind it)", "warm"):
+        port = free_port()
+        began = time.monotonic()
+        process = subprocess.Popen(
+            ["make", "run", f"PORT={port}"],
+            cwd=copy,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "HOME": str(tmp_path)},
+            start_new_session=True,
+        )
+        printed = ""
+        assert process.stdout is not None
+        for line in process.stdout:
+            printed += line
+            if "Page " in line:
+                break
+        served = time.monotonic() - began
+        assert "Page" in printed, printed
+        rows.append((f"{name}: until it serves", f"{served:.1f} s"))
+        if name != "warm":
+            for line in process.stdout:
+                if "Eight weeks" in line:
+                    break
+            rows.append(("backfill is in after", f"{time.monotonic() - began:.1f} s"))
+        time.sleep(5)
+        rows.append((f"{name}: memory of gateway / mongod at rest", memory(process.pid)))
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=30)
+    size = sum(file.stat().st_size for file in (copy / ".venv").rglob("*") if file.is_file() and not file.is_symlink())
+    data = sum(file.stat().st_size for file in (copy / ".gateway").rglob("*") if file.is_file())
+    rows += [("installed in .venv", f"{size / 1e6:,.0f} MB"), ("data in .gateway", f"{data / 1e6:,.0f} MB")]
+    say(capsys, "make run", rows)
+    shutil.rmtree(copy)
+
+
+def memory(pid: int) -> str:
+    """Resident memory of the gateway below `pid` and of its mongod, in MB."""
+    found = {"gateway": 0.0, "mongod": 0.0}
+    tree = subprocess.run(["ps", "-eww", "-o", "pid,ppid,rss,args"], capture_output=True, text=True, check=True).stdout
+    for line in tree.splitlines()[1:]:
+        match = re.match(r"\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)", line)
+        if match is None:
+            continue
+        own, _, rss, command = match.groups()
+        if "journey-gateway serve" in command and "clone" in command:
+            found["gateway"] = max(found["gateway"], int(rss) / 1024)
+        if "mongod" in command and "clone" in command and "--dbpath" in command:
+            found["mongod"] = max(found["mongod"], int(rss) / 1024)
+        assert own
+    return f"{found['gateway']:,.0f} / {found['mongod']:,.0f} MB"
+
+
+def test_bodies_are_what_the_wire_carries() -> None:
+    """The documents compared above are of ordinary size."""
+    sizes = [len(orjson.dumps(emission.message)) for emission in islice(population(1), 1_000)]
+    assert 300 < statistics.mean(sizes) < 2_000
+    assert sys.maxsize > 2**32
