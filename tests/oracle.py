@@ -98,9 +98,7 @@ def journeys(
     return [(run["status"], run["stages"], run["start"]) for run in runs]
 
 
-def world(
-    events: Iterable[Event], stages: list[tuple[str, set[str]]], limit: int, as_of: int
-) -> list[dict[str, Any]]:
+def world(events: Iterable[Event], stages: list[tuple[str, set[str]]], limit: int, as_of: int) -> list[dict[str, Any]]:
     """Every person with sessions and journeys, in an order that does not depend on anything else."""
     events = list({event["id"]: event for event in events}.values())
     result = []

@@ -15,7 +15,7 @@ from gateway.live.hub import News, Watch
 from gateway.model.identity import user_id_of
 
 #: How often the credential is checked again, and whether the user has moved to another id.
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 5.0
 
 Users = frozenset[str] | None
 
@@ -73,9 +73,10 @@ async def _with_pauses(source: AsyncGenerator[News, None]) -> AsyncGenerator[New
                 yield None
                 check_at = loop.time() + CHECK_SECONDS
     finally:
-        if coming is not None:
+        # More than once: a driver in the middle of a read may swallow it and go on.
+        while coming is not None and not coming.done():
             coming.cancel()
-            await asyncio.wait({coming})
+            await asyncio.wait({coming}, timeout=1)
         await source.aclose()
 
 

@@ -131,10 +131,8 @@ class EventChange(Change):
     """A new event."""
 
     @field(source=Source.one("events", "feed.event"), policy=EVENTS, description="The event.")
-    async def event(self, info: Info) -> Event | None:
-        key = self.told("event")
-        event = None if key is None else await info.context.load.events.load(bytes(key))
-        return None if event is None else event_node(event)
+    def event(self) -> Event | None:
+        return None if self.news.event is None else event_node(self.news.event)
 
 
 @strawberry.input(description="Which new events; what is left out does not filter.")

@@ -144,9 +144,7 @@ async def _build(settings: Settings, database: Database, contract: Contract, clo
     sessions, journeys, keys = Sessions(database), Journeys(database), Keys(database)
     secret = await keys.server_secret(random_secret())
     keyring, tokens = KeyRing(keys, clock), Tokens(secret, clock)
-    derivation = Derivation(
-        Lanes(database), Fold(events, identities, users, sessions, journeys, contract)
-    )
+    derivation = Derivation(Lanes(database), Fold(events, identities, users, sessions, journeys, contract))
     return Gateway(
         settings=settings,
         database=database,
@@ -173,7 +171,7 @@ async def _build(settings: Settings, database: Database, contract: Contract, clo
             lease_seconds=settings.lease_seconds,
             feed_hours=settings.feed_hours,
         ),
-        hub=Hub(Feed(database), secret),
+        hub=Hub(Feed(database), events, secret),
         keyring=keyring,
         tokens=tokens,
         callers=Callers(keyring, tokens),

@@ -118,7 +118,7 @@ async def serving(gateway: Gateway, listener: socket.socket) -> AsyncIterator[as
     server = _Server(config)
     async with gateway.publishing():
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         try:
             yield task

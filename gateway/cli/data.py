@@ -89,7 +89,7 @@ async def _import(file: Path, mapping: Mapping, workspace: str, source: str, *, 
 async def _derived(gateway: Gateway, workspace: str) -> None:
     """Wait until what was imported has become users and journeys."""
     with Console(stderr=True).status("Working out users, sessions and journeys"):
-        while await gateway.events.underived(workspace):
+        while await gateway.events.underived(workspace):  # noqa: ASYNC110 - another process may derive
             await asyncio.sleep(0.2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ def _write(file: Path, url: str, credentials: Credentials) -> None:
 
 def _welcome(url: str, page: str, credentials: Credentials) -> str:
     event = '{"userId":"ada","event":"Product Viewed","properties":{"name":"Desk lamp"}}'
+    bearer = f"-H 'Authorization: Bearer {credentials.user_token}' -H 'Content-Type: application/json'"
     query = '{"query":"{ me { journey(map: \\"purchase\\") { stage { label } because { text } } } }"}'
     return f"""
 Journey Gateway is running, with a made-up shop in the workspace "demo".
@@ -136,7 +138,7 @@ Journey Gateway is running, with a made-up shop in the workspace "demo".
 Send an event, ask for that user's journey, watch all journeys live:
 
   curl -s {url}/v1/track -u {credentials.write_key}: -d '{event}'
-  curl -s {url}/graphql -H 'Authorization: Bearer {credentials.user_token}' -H 'Content-Type: application/json' -d '{query}'
+  curl -s {url}/graphql {bearer} -d '{query}'
   {_command()} watch --url {url} --token {credentials.api_key}
 
 Ctrl-C stops it; the data stays in .gateway/.
@@ -145,7 +147,5 @@ Ctrl-C stops it; the data stays in .gateway/.
 
 def _command() -> str:
     """How this program was called, so that the printed command works as pasted."""
-    import sys
-
     called = Path(sys.argv[0])
     return str(called) if called.name == "journey-gateway" else f"{sys.executable} -m gateway"

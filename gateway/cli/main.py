@@ -59,6 +59,8 @@ class _Line(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             # Where it happened, but not the error's words: they may quote what users sent.
             frames = traceback.extract_tb(record.exc_info[2])[-4:]
-            places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+            places = " < ".join(
+                f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+            )
             text += f" ({record.exc_info[0].__name__} at {places})"
         return text.replace("\n", " ").replace("\r", " ")

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import click
+import uvloop
 
 from gateway.app.building import Gateway, open_gateway
 from gateway.app.serving import listen, on_signals, serving
@@ -34,7 +35,8 @@ def serve(demo: bool, host: str | None, port: int | None, production: bool) -> N
         port=port or settings.port,
         env="production" if production else settings.env,
     )
-    asyncio.run(_serve(settings, demo=demo))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, demo=demo))
 
 
 async def _serve(settings: Settings, *, demo: bool) -> None:

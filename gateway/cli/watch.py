@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -34,10 +35,8 @@ _QUERY = """subscription Watch($map: ID, $after: Cursor) {
 @click.option("--count", type=click.IntRange(1), help="Stop after so many changes.")
 def watch(url: str, token: str, journey_map: str | None, after: str | None, count: int | None) -> None:
     """Watch journeys move: one JSON line per change, until Ctrl-C."""
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(_watch(url, token, {"map": journey_map, "after": after}, count))
-    except KeyboardInterrupt:
-        pass
 
 
 async def _watch(url: str, token: str, variables: dict[str, Any], count: int | None) -> None:

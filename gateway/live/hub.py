@@ -18,12 +18,16 @@ from typing import Any, Literal
 
 from gateway.errors import Unavailable
 from gateway.live.cursor import Cursors
+from gateway.model.event import Event
+from gateway.model.scope import Scope
+from gateway.store.events import Events
 from gateway.store.feed import Feed, Positions
 
 log = logging.getLogger("gateway.live")
 
 Row = dict[str, Any]
 
+_STORED = "stored"
 BUFFER = 1_000
 _PAGE = 500
 _SETTLE_SECONDS = 5.0
@@ -78,6 +82,11 @@ class News:
     gap: Gap | None = None
     row: Row | None = None
 
+    @property
+    def event(self) -> Event | None:
+        """The event a row announces, read already for all who hear of it."""
+        return None if self.row is None else self.row.get(_STORED)
+
 
 @dataclass(eq=False, slots=True)
 class _Subscriber:
@@ -99,8 +108,9 @@ class _Subscriber:
 class Hub:
     """Joins subscriptions to the feed."""
 
-    def __init__(self, feed: Feed, secret: str) -> None:
+    def __init__(self, feed: Feed, events: Events, secret: str) -> None:
         self._feed = feed
+        self._events = events
         self._cursors = Cursors(secret)
         self._subscribers: dict[tuple[str, str], set[_Subscriber]] = {}
         self._open = asyncio.Event()
@@ -176,6 +186,7 @@ class Hub:
                 rows = await self._feed.rows(
                     watch.workspace, lane, positions[lane], head, limit=_PAGE, wanted=watch.stored()
                 )
+                await self._read_events([row for row in rows if watch.wants(row)])
                 for row in rows:
                     positions[lane] = row["seq"]
                     if watch.wants(row):
@@ -217,8 +228,7 @@ class Hub:
                     self._catch_up_all()
                     self._open.set()
                     while not self._stopping.is_set():
-                        for change in await stream.next_batch(1000):
-                            self._deliver(change["fullDocument"])
+                        await self._deliver([change["fullDocument"] for change in await stream.next_batch(1000)])
             except Exception as error:
                 self._open.clear()
                 log.warning("the feed is followed anew", extra={"error": type(error).__name__})
@@ -234,7 +244,24 @@ class Hub:
                 subscriber.behind = True
                 subscriber.awake.set()
 
-    def _deliver(self, row: Row) -> None:
-        for subscriber in self._subscribers.get((row["workspace"], row["kind"]), ()):
-            if subscriber.watch.wants(row):
+    async def _deliver(self, rows: list[Row]) -> None:
+        heard = [(row, who) for row in rows if (who := self._hearers(row))]
+        await self._read_events([row for row, _ in heard])
+        for row, subscribers in heard:
+            for subscriber in subscribers:
                 subscriber.offer(row)
+
+    def _hearers(self, row: Row) -> list[_Subscriber]:
+        subscribers = self._subscribers.get((row["workspace"], row["kind"]), ())
+        return [subscriber for subscriber in subscribers if subscriber.watch.wants(row)]
+
+    async def _read_events(self, rows: list[Row]) -> None:
+        """Read the events that rows announce: once for a batch of rows and all who hear of it."""
+        wanted: dict[str, list[Row]] = {}
+        for row in rows:
+            if row["kind"] == "event":
+                wanted.setdefault(row["workspace"], []).append(row)
+        for workspace, mine in wanted.items():
+            found = await self._events.get(Scope.system(workspace), [bytes(row["event"]) for row in mine])
+            for row in mine:
+                row[_STORED] = found.get(bytes(row["event"]))

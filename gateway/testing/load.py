@@ -154,11 +154,13 @@ class Player:
         tally.seconds = _monotonic() - began
         return tally
 
-    async def drive(self, emissions: Iterable[Emission], *, rate: float, seconds: float) -> list[Delivery]:
+    async def drive(
+        self, emissions: Iterable[Emission], *, rate: float, seconds: float, together: int = 1
+    ) -> list[Delivery]:
         """For benchmarks: `rate` messages a second for `seconds`, whether or not the gateway keeps up (open loop).
 
         The messages are made before the first is sent, and dated when they are. At most `concurrency` connections are
-        open, and messages that are due together share a request.
+        open; `together` messages fall due at a time, and what is due together shares a request.
         """
         prepared = list(islice(emissions, round(rate * seconds)))
         if len(prepared) < round(rate * seconds):
@@ -167,7 +169,7 @@ class Player:
                 hint="Drive from an endless stream or a larger population.",
             )
         deliveries: list[Delivery] = []
-        schedule = ((number / rate, emission) for number, emission in enumerate(prepared))
+        schedule = ((number // together * together / rate, emission) for number, emission in enumerate(prepared))
         began = _monotonic()
 
         async def send(client: httpx2.AsyncClient, batch: _Batch, due: dict[str, float]) -> None:

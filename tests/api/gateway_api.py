@@ -68,7 +68,7 @@ class Gateway:
         fold = Fold(self.events, self.identities, self.users, self.sessions, self.journeys, self.contract)
         self.lanes = Lanes(database)
         self.deriver = Deriver(database, Derivation(self.lanes, fold), self.clock)
-        self.hub = Hub(Feed(database), SECRET)
+        self.hub = Hub(Feed(database), Events(database), SECRET)
         self.services = Services(
             contract=self.contract,
             events=self.events,
@@ -200,7 +200,7 @@ class Socket:
         await self._to_app.put({"type": "websocket.connect"})
 
         async def run() -> None:
-            await self._app(scope, self._to_app.get, self._from_app.put)  # type: ignore[arg-type]
+            await self._app(scope, self._to_app.get, self._from_app.put)
 
         self._task = asyncio.create_task(run())
         return await self._next()

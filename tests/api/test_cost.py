@@ -12,10 +12,13 @@ from tests.api.gateway_api import Gateway, load_shop, track
 
 def fan_out(levels: int) -> str:
     """Fragments that double at every level."""
-    spreads = " ".join(
-        f"fragment f{level} on Query {{ ...f{level + 1} ...f{level + 1} }}" for level in range(levels)
-    )
+    spreads = " ".join(f"fragment f{level} on Query {{ ...f{level + 1} ...f{level + 1} }}" for level in range(levels))
     return f"{{ ...f0 }} {spreads} fragment f{levels} on Query {{ journeyMaps {{ key }} }}"
+
+
+def many(count: int, field: str) -> str:
+    """A field under many aliases."""
+    return "{ " + " ".join(f"a{number}: {field}" for number in range(count)) + " }"
 
 
 def chain(links: int) -> str:
@@ -23,10 +26,10 @@ def chain(links: int) -> str:
     return f"{{ ...f0 }} {spreads} fragment f{links} on Query {{ __typename }}"
 
 
-DEEP = "{ events { nodes { " + "user { journey(map: \"m\") { " * 8 + "id" + " } }" * 8 + " } } }"
+DEEP = "{ events { nodes { " + 'user { journey(map: "m") { ' * 8 + "id" + " } }" * 8 + " } } }"
 
 HOSTILE = {
-    "aliases": "{ " + " ".join(f"a{n}: journeyMaps {{ key }}" for n in range(101)) + " }",
+    "aliases": many(101, "journeyMaps { key }"),
     "tokens": "{ " + "__typename " * 2_100 + "}",
     "comments": "{ __typename " + "#\n" * 2_100 + "}",
     "same field": "{ journeyMaps { " + "key " * 1_500 + "} }",
@@ -34,19 +37,21 @@ HOSTILE = {
     "fan-out": fan_out(40),
     "fragment chain": chain(200),
     "depth": DEEP,
-    "lists in lists": "{ users(first: 100) { nodes { events(first: 100) { nodes { user { events(first: 100) { nodes { id } } } } } } } }",
-    "default sizes": "{ users { nodes { events { nodes { user { events { nodes { user { sessions { nodes { id } } } } } } } } } } }",
+    "lists in lists": """{ users(first: 100) { nodes { events(first: 100) { nodes { user {
+        events(first: 100) { nodes { id } } } } } } } }""",
+    "default sizes": """{ users { nodes { events { nodes { user { events { nodes { user {
+        sessions { nodes { id } } } } } } } } } } }""",
     "directives": "{ __typename " + "@skip(if: false) " * 60 + "}",
-    "directives on fields": "{ " + " ".join(f"a{n}: __typename @skip(if: false)" for n in range(60)) + " }",
+    "directives on fields": many(60, "__typename @skip(if: false)"),
     "circular": "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }",
     "self": "{ ...a } fragment a on Query { journeyMaps { key } ...a }",
-    "introspection": "{ " + " ".join(f"a{n}: __schema {{ types {{ name fields {{ name }} }} }}" for n in range(11)) + " }",
+    "introspection": many(11, "__schema { types { name fields { name } } }"),
     "introspection cycle": "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }",
-    "kpis": "{ " + " ".join(f'a{n}: kpi(key: "csat") {{ result(range: {{last: "8w"}}) {{ n }} }}' for n in range(100)) + " }",
-    "series": "{ " + " ".join(f'a{n}: kpis {{ result(range: {{last: "8w"}}) {{ series(points: 60) {{ n }} }} }}' for n in range(3)) + " }",
+    "kpis": many(100, 'kpi(key: "csat") { result(range: {last: "8w"}) { n } }'),
+    "series": many(3, 'kpis { result(range: {last: "8w"}) { series(points: 60) { n } } }'),
     "variables": "query(" + " ".join(f"$v{n}: Int" for n in range(600)) + ") { __typename }",
     "operations": " ".join(f"query q{n} {{ __typename }}" for n in range(600)),
-    "deep list literal": '{ events(filter: {names: ' + "[" * 300 + "]" * 300 + "}) { nodes { id } } }",
+    "deep list literal": "{ events(filter: {names: " + "[" * 300 + "]" * 300 + "}) { nodes { id } } }",
     "parser nesting": "{ a" * 600 + " }" * 600,
 }
 
@@ -95,8 +100,9 @@ async def test_sizes_in_variables_count(gateway: Gateway) -> None:
 
 async def test_a_whole_page_of_a_tool_passes(gateway: Gateway) -> None:
     await gateway.ask(
-        """query Tool { journeys(first: 50) { nodes { id status run user { id firstSeen traits identities { type value } }
-        stage { key label } stageVisits { stage { key } enteredAt leftAt because { text events { id name at } } } } }
+        """query Tool { journeys(first: 50) { nodes { id status run
+        user { id firstSeen traits identities { type value } } stage { key label }
+        stageVisits { stage { key } enteredAt leftAt because { text events { id name at } } } } }
         kpis { key result(range: {last: "28d"}) { value low high n series { value } steps { label users } } }
         journeyMaps { key stages { key label users reached touchpoints { label } } } }""",
         await gateway.api_key(),
@@ -130,9 +136,11 @@ async def test_many_objects_take_as_many_reads_as_few(mongo_uri: str, database: 
     listening = connect(mongo_uri, database.name, listeners=[finds])
     gateway = Gateway(listening, load_shop())
     await gateway.prepare()
-    query = """query($n: Int) { users(first: $n) { nodes { traits identities { value } journey(map: "purchase") { user { id }
-        stageVisits { because { events { name user { id identities { value } } } } } } } }
-        journeys(first: $n) { nodes { user { traits } because { events { user { journey(map: "purchase") { run } } } } } }
+    query = """query($n: Int) { users(first: $n) { nodes { traits identities { value }
+        journey(map: "purchase") { user { id }
+            stageVisits { because { events { name user { id identities { value } } } } } } } }
+        journeys(first: $n) { nodes { user { traits }
+            because { events { user { journey(map: "purchase") { run } } } } } }
         events(first: $n) { nodes { user { eventCount } } }
         journeyMaps { stages { users reached } } }"""
     try:

@@ -61,12 +61,15 @@ async def test_what_is_no_request_is_refused(gateway: Gateway, body: bytes, stat
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonx"]
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonx"],
 )
 async def test_only_json_is_taken(gateway: Gateway, kind: str) -> None:
     response = await gateway.post(QUERY, await gateway.api_key(), **{"content-type": kind})
     assert response.status_code == 415
-    with_charset = await gateway.post(QUERY, await gateway.api_key(), **{"content-type": "application/json; charset=utf-8"})
+    with_charset = await gateway.post(
+        QUERY, await gateway.api_key(), **{"content-type": "application/json; charset=utf-8"}
+    )
     assert with_charset.status_code == 200
 
 
@@ -125,7 +128,7 @@ async def test_what_goes_wrong_inside_stays_inside(
         monkeypatch.setattr(gateway.users, "page", fail)
         caplog.clear()
         with caplog.at_level(logging.DEBUG):
-            response = await gateway.post({"query": '{ users { nodes { id } } secretAlias: journeyMaps { key } }'}, key)
+            response = await gateway.post({"query": "{ users { nodes { id } } secretAlias: journeyMaps { key } }"}, key)
         (error,) = response.json()["errors"]
         assert (error["message"], error["path"]) == ("Internal error.", ["users"])
         assert error["extensions"]["code"] == "INTERNAL"
@@ -134,7 +137,9 @@ async def test_what_goes_wrong_inside_stays_inside(
         assert [record.__dict__["id"] for record in logged] == [error["extensions"]["id"]]
         assert logged[0].__dict__["error"] == type(failure).__name__
         assert logged[0].__dict__["field"] == "users"
-        everything = "".join(str(record.__dict__) for record in caplog.records if record.name.startswith(("gateway", "straw")))
+        everything = "".join(
+            str(record.__dict__) for record in caplog.records if record.name.startswith(("gateway", "straw"))
+        )
         assert "secret" not in everything
 
 
@@ -159,14 +164,16 @@ async def test_one_workspace_sees_nothing_of_another(gateway: Gateway) -> None:
 
     ids = await gateway.send(track("Product Viewed", userId="ann"), workspace="other")
     foreign = "Bearer " + await gateway.keyring.create_api_key("other", frozenset({"journeys:read"}))
-    user = (await gateway.ask("{ users { nodes { id journey(map: \"purchase\") { id } sessions { nodes { id } } } } }", foreign))[
-        "users"
-    ]["nodes"][0]
+    user = (
+        await gateway.ask(
+            '{ users { nodes { id journey(map: "purchase") { id } sessions { nodes { id } } } } }', foreign
+        )
+    )["users"]["nodes"][0]
     key = await gateway.api_key()
     for id in (*ids, user["id"], user["journey"]["id"], user["sessions"]["nodes"][0]["id"]):
         assert await gateway.ask("query($id: ID!) { node(id: $id) { id } }", key, id=id) == {"node": None}
     nothing = await gateway.ask(
-        '{ users { nodes { id } totalCount } events { nodes { id } totalCount } journeys { nodes { id } }'
+        "{ users { nodes { id } totalCount } events { nodes { id } totalCount } journeys { nodes { id } }"
         ' journeyMaps { stages { users reached } } user(by: {userId: "ann"}) { id } }',
         key,
     )

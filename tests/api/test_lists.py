@@ -10,9 +10,9 @@ LISTS = {
     "users": "users(first: $first, after: $after)",
     "journeys": "journeys(first: $first, after: $after)",
     "events": "events(first: $first, after: $after)",
-    "own journeys": "user(by: {userId: \"u0\"}) { journeys(first: $first, after: $after)",
-    "own events": "user(by: {userId: \"u0\"}) { events(first: $first, after: $after)",
-    "own sessions": "user(by: {userId: \"u0\"}) { sessions(first: $first, after: $after)",
+    "own journeys": 'user(by: {userId: "u0"}) { journeys(first: $first, after: $after)',
+    "own events": 'user(by: {userId: "u0"}) { events(first: $first, after: $after)',
+    "own sessions": 'user(by: {userId: "u0"}) { sessions(first: $first, after: $after)',
 }
 
 
@@ -62,7 +62,9 @@ async def test_pages_meet(gateway: Gateway, name: str) -> None:
 
 async def test_counts_are_on_the_lists_of_all_users_and_events(gateway: Gateway) -> None:
     await seven(gateway)
-    answer = await gateway.ask("{ users(first: 1) { totalCount } events(first: 1) { totalCount } }", await gateway.api_key())
+    answer = await gateway.ask(
+        "{ users(first: 1) { totalCount } events(first: 1) { totalCount } }", await gateway.api_key()
+    )
     assert answer == {"users": {"totalCount": 7}, "events": {"totalCount": 20}}
 
 
@@ -93,7 +95,16 @@ async def test_a_cursor_of_another_list_or_made_up_is_refused(gateway: Gateway) 
     key = await gateway.api_key()
     page = inner(await gateway.ask(query(LISTS["journeys"]), key, first=1))
     foreign = page["pageInfo"]["endCursor"]  # type: ignore[index]
-    for after in (foreign, "", "!", "WyJ1c2VyIiwxXQ", "WyJ1c2VyIiwiMSIsMV0", "WyJ1c2VyIiwxZTk5OSwiYSJd", "é" * 10, "=" * 99):
+    for after in (
+        foreign,
+        "",
+        "!",
+        "WyJ1c2VyIiwxXQ",
+        "WyJ1c2VyIiwiMSIsMV0",
+        "WyJ1c2VyIiwxZTk5OSwiYSJd",
+        "é" * 10,
+        "=" * 99,
+    ):
         error = await gateway.refusal(query(LISTS["users"]), key, after=after)
         assert error["extensions"]["code"] == "INVALID_INPUT", after
         assert error["message"] == "`after` is not a position in this list."

@@ -77,7 +77,10 @@ FIELDS = {
     "UntypedEvent.user": "journeys own",
     "UserConnection.totalCount": "journeys own",
     "EventConnection.totalCount": "events own",
-    **{f"UntypedEvent.{name}": "events pii own" for name in ("properties", "traits", "context", "userId", "anonymousId")},
+    **{
+        f"UntypedEvent.{name}": "events pii own"
+        for name in ("properties", "traits", "context", "userId", "anonymousId")
+    },
     "Event.properties": "events pii own",
 }
 # Ids and parts of lists and messages say nothing by themselves.
@@ -107,7 +110,13 @@ def allowed(coordinate: str, role: str) -> bool:
     wanted = needed(coordinate)
     if role == "subject":
         return not wanted or "own" in wanted
-    permissions = {"journeys": "journeys:read", "events": "events:read", "kpis": "kpis:read", "pii": "pii:read", "sender": "events:write"}
+    permissions = {
+        "journeys": "journeys:read",
+        "events": "events:read",
+        "kpis": "kpis:read",
+        "pii": "pii:read",
+        "sender": "events:write",
+    }
     if wanted == {"own"}:
         return False
     return {permissions[one] for one in wanted - {"own"}} <= ROLES[role]
@@ -137,7 +146,11 @@ def operations() -> Iterator[tuple[str, str]]:
         kind = SCHEMA.type_map[waiting.pop(0)]
         assert isinstance(kind, GraphQLObjectType | GraphQLInterfaceType)
         way = ways[kind.name][0]
-        inside = [SCHEMA.type_map[one.name] for one in SCHEMA.get_possible_types(kind)] if isinstance(kind, GraphQLInterfaceType) else []
+        inside = (
+            [SCHEMA.type_map[one.name] for one in SCHEMA.get_possible_types(kind)]
+            if isinstance(kind, GraphQLInterfaceType)
+            else []
+        )
         reached = [(one.name, way % f"... on {one.name} {{ %s }}") for one in inside]
         for name, field in kind.fields.items():
             target = get_named_type(field.type)
@@ -204,7 +217,7 @@ async def test_a_policy_holds_behind_fragments_aliases_and_directives(gateway: G
         "{ journeys { nodes { user { ...a } } } } fragment a on User { ...b } fragment b on User { traits }",
         "{ journeys { nodes { user { ... { ... on User { traits } } } } } }",
         "{ journeys { nodes { user { traits @skip(if: true) } } } }",
-        'query a { journeyMaps { key } } query b { users { nodes { ...c } } } fragment c on User { traits }',
+        "query a { journeyMaps { key } } query b { users { nodes { ...c } } } fragment c on User { traits }",
     ):
         name = "b" if query.startswith("query a") else None
         response = await gateway.post({"query": query, "operationName": name}, key)
@@ -219,7 +232,9 @@ async def test_the_same_text_is_judged_for_each_caller_anew(gateway: Gateway) ->
     query = "{ users { nodes { traits } } }"
     for _ in range(2):
         assert await gateway.ask(query, await gateway.api_key()) == {"users": {"nodes": []}}
-        assert (await gateway.refusal(query, await gateway.api_key("journeys:read")))["extensions"]["code"] == "FORBIDDEN"
+        assert (await gateway.refusal(query, await gateway.api_key("journeys:read")))["extensions"][
+            "code"
+        ] == "FORBIDDEN"
 
 
 async def test_an_end_user_reaches_nothing_of_another_user(gateway: Gateway) -> None:
@@ -227,11 +242,14 @@ async def test_an_end_user_reaches_nothing_of_another_user(gateway: Gateway) -> 
     key = await gateway.api_key()
     ids: dict[str, list[str]] = {}
     for name, event in zip(("ann", "bob"), events, strict=True):
-        user = (await gateway.ask(
-            "query($by: UserBy!) { user(by: $by) { id journey(map: \"purchase\") { id } sessions { nodes { id } } } }",
-            key,
-            by={"userId": name},
-        ))["user"]
+        user = (
+            await gateway.ask(
+                """query($by: UserBy!) { user(by: $by) {
+                    id journey(map: "purchase") { id } sessions { nodes { id } } } }""",
+                key,
+                by={"userId": name},
+            )
+        )["user"]
         ids[name] = [user["id"], user["journey"]["id"], user["sessions"]["nodes"][0]["id"], event]
     node = "query($id: ID!) { node(id: $id) { id } }"
     for name, other in (("ann", "bob"), ("bob", "ann")):

@@ -62,7 +62,9 @@ async def test_an_event_sent_again_is_a_duplicate_and_one_with_other_content_a_c
 
 
 async def test_what_cannot_be_an_event_is_quarantined_with_the_reason(gateway: Gateway) -> None:
-    answer = await sent(gateway, TRACK, await gateway.api_key(), event="A", userId="ann", properties={"a": "x" * 40_000})
+    answer = await sent(
+        gateway, TRACK, await gateway.api_key(), event="A", userId="ann", properties={"a": "x" * 40_000}
+    )
     assert (answer["verdict"], answer["eventId"]) == ("QUARANTINED", None)
     (error,) = answer["errors"]
     assert (error["__typename"], error["code"], error["path"]) == ("InputError", "EVENT_TOO_LARGE", ["input"])
@@ -140,7 +142,11 @@ async def test_a_visitor_token_opens_nothing_once_the_visitor_is_known(gateway: 
     await gateway.send(track("Product Viewed", 1, anonymousId="a1"))
     assert (await gateway.ask("{ me { eventCount } }", visitor))["me"] == {"eventCount": 1}
     await gateway.send(identify(anonymousId="a1", userId="ann"))
-    for query in ("{ me { eventCount } }", "{ journeyMaps { key } }", 'mutation { track(input: {event: "A"}) { verdict } }'):
+    for query in (
+        "{ me { eventCount } }",
+        "{ journeyMaps { key } }",
+        'mutation { track(input: {event: "A"}) { verdict } }',
+    ):
         response = await gateway.post({"query": query}, visitor)
         assert response.status_code == 403
         assert response.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"

@@ -26,7 +26,8 @@ async def test_queries_and_mutations_run_here_too(gateway: Gateway, name: str) -
 
 
 @pytest.mark.parametrize(
-    "payload", [None, {}, {"authorization": "Bearer wrong"}, {"authorization": 5}, {"token": "x"}, {"authorization": None}]
+    "payload",
+    [None, {}, {"authorization": "Bearer wrong"}, {"authorization": 5}, {"token": "x"}, {"authorization": None}],
 )
 async def test_a_connection_without_a_good_credential_is_closed_with_the_reason(
     gateway: Gateway, payload: object

@@ -74,7 +74,7 @@ async def test_a_server_finds_a_user_by_any_of_their_ids(gateway: Gateway) -> No
 async def test_ids_of_before_a_merge_are_followed(gateway: Gateway) -> None:
     key = await gateway.api_key()
     await gateway.send(track("Product Viewed", 9, anonymousId="a1"), track("Product Viewed", 30, userId="ann"))
-    query = "query($by: UserBy!) { user(by: $by) { id journey(map: \"purchase\") { id } sessions { nodes { id } } } }"
+    query = 'query($by: UserBy!) { user(by: $by) { id journey(map: "purchase") { id } sessions { nodes { id } } } }'
     before = (await gateway.ask(query, key, by={"anonymousId": "a1"}))["user"]
     await gateway.send(identify(1, anonymousId="a1", userId="ann"))
     after = (await gateway.ask(query, key, by={"userId": "ann"}))["user"]
@@ -91,9 +91,11 @@ async def test_ids_of_before_a_merge_are_followed(gateway: Gateway) -> None:
 async def test_every_kind_of_node_is_found_by_its_id(gateway: Gateway) -> None:
     (event,) = await gateway.send(track("Product Viewed", userId="ann"))
     key = await gateway.api_key()
-    user = (await gateway.ask(
-        '{ user(by: {userId: "ann"}) { id journey(map: "purchase") { id } sessions { nodes { id } } } }', key
-    ))["user"]
+    user = (
+        await gateway.ask(
+            '{ user(by: {userId: "ann"}) { id journey(map: "purchase") { id } sessions { nodes { id } } } }', key
+        )
+    )["user"]
     ids = [event, user["id"], user["journey"], user["sessions"]["nodes"][0]]
     found = []
     for one in ids:
@@ -109,9 +111,22 @@ async def test_every_kind_of_node_is_found_by_its_id(gateway: Gateway) -> None:
 async def test_what_is_not_there_is_null_and_what_is_no_id_is_refused(gateway: Gateway) -> None:
     key = await gateway.api_key()
     node = "query($id: ID!) { node(id: $id) { id } }"
-    for id in ("user_" + "0" * 32, "event_" + "0" * 32, f"journey_{'0' * 32}.purchase.1", f"session_{'0' * 32}.{'1' * 32}"):
+    for id in (
+        "user_" + "0" * 32,
+        "event_" + "0" * 32,
+        f"journey_{'0' * 32}.purchase.1",
+        f"session_{'0' * 32}.{'1' * 32}",
+    ):
         assert await gateway.ask(node, key, id=id) == {"node": None}
-    for id in ("", "user_", "nobody_1", "user_" + "0" * 31, "user_" + "g" * 32, "journey_" + "0" * 32, "event_" + "Ａ" * 32):
+    for id in (
+        "",
+        "user_",
+        "nobody_1",
+        "user_" + "0" * 31,
+        "user_" + "g" * 32,
+        "journey_" + "0" * 32,
+        "event_" + "Ａ" * 32,
+    ):
         error = await gateway.refusal(node, key, id=id)
         assert error["extensions"]["code"] == "INVALID_INPUT", id
     wrong_kind = await gateway.refusal("query($id: ID!) { journey(id: $id) { id } }", key, id="user_" + "0" * 32)
@@ -189,7 +204,10 @@ async def test_a_map_shows_how_many_users_are_where(gateway: Gateway) -> None:
 
 async def test_events_are_found_by_name_user_and_time(gateway: Gateway) -> None:
     await gateway.send(
-        track("A", 30, userId="ann"), track("B", 20, userId="ann"), track("A", 10, userId="bob"), track("A", 5, userId="ann")
+        track("A", 30, userId="ann"),
+        track("B", 20, userId="ann"),
+        track("A", 10, userId="bob"),
+        track("A", 5, userId="ann"),
     )
     key = await gateway.api_key()
     query = "query($filter: EventFilter) { events(filter: $filter) { nodes { name at } totalCount } }"

@@ -50,7 +50,11 @@ async def test_a_tool_sees_journeys_move(gateway: Gateway) -> None:
         assert began["at"] == "2026-11-21T09:58:00.000Z"
         await gateway.send(track("Order Completed", 1, userId="ann"))
         bought = (await socket.news())["journeyChanged"]
-        assert (bought["from"], bought["to"], bought["status"]) == ({"key": "browse"}, {"key": "purchased"}, "COMPLETED")
+        assert (bought["from"], bought["to"], bought["status"]) == (
+            {"key": "browse"},
+            {"key": "purchased"},
+            "COMPLETED",
+        )
         assert bought["journey"] == {"id": began["journey"]["id"], "status": "COMPLETED", "stage": {"key": "purchased"}}
         assert bought["user"] == began["user"]
         assert bought["gap"] is None

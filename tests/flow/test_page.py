@@ -36,6 +36,8 @@ COUNT_DOTS = """
     for (const { addedNodes } of changes) dots += [...addedNodes].filter((node) => node.matches(".dot")).length;
   }).observe(document.querySelector(".river"), { childList: true });
 """
+# Long enough for anything that is still to come.
+SETTLED = "new Promise((resolve) => setTimeout(() => resolve(0), 400))"
 STAGES = ("Browsing", "Something in the cart", "Checking out", "Bought")
 
 
@@ -192,7 +194,7 @@ async def test_others_move_on_the_map_as_it_happens(page: Page, served: Served) 
     await page.prefer(reduced_motion="reduce")
     await served.happens("Checkout Started", user="ada")
     await page.until("document.querySelector('[data-stage=checkout] .now').textContent === '1'")
-    await asyncio.sleep(0.3)
+    assert await page.evaluate(SETTLED) == 0
     assert await page.evaluate("dots") == 2
 
 
@@ -267,6 +269,8 @@ async def test_after_a_break_nothing_is_missing(page: Page, served: Served) -> N
     await page.until("document.querySelector('.visit.current').dataset.stage === 'cart'")
     assert await page.evaluate("document.querySelector('#visitor .problem').hidden")
     added = "[...document.querySelectorAll('.event-name')].filter((one) => one.textContent === 'Product Added').length"
+    await page.until(f"{added} === 1")
+    assert await page.evaluate(SETTLED) == 0
     assert await page.evaluate(added) == 1
 
 

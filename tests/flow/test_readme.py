@@ -23,7 +23,9 @@ ECOM = ROOT.parent / "shared" / "data" / "ecom.csv.gz"
 
 def blocks(language: str, kind: str | None) -> list[str]:
     return [
-        text for found, mark, text in BLOCK.findall((ROOT / "README.md").read_text()) if (found, mark or None) == (language, kind)
+        text
+        for found, mark, text in BLOCK.findall((ROOT / "README.md").read_text())
+        if (found, mark or None) == (language, kind)
     ]
 
 
@@ -102,9 +104,11 @@ async def test_javascript_for_the_demo(reader: Reader, script: str) -> None:
 
 async def test_printed_commands_work_as_pasted(reader: Reader) -> None:
     printed = (reader.folder / "log").read_text()
-    sent, asked, watched = [line.strip() for line in printed.splitlines() if line.startswith(("  curl ", "  ")) and (
-        "curl" in line or " watch " in line
-    )]
+    sent, asked, watched = [
+        line.strip()
+        for line in printed.splitlines()
+        if line.startswith(("  curl ", "  ")) and ("curl" in line or " watch " in line)
+    ]
     assert '"accepted":1' in await asyncio.to_thread(reader.run, sent)
     await asyncio.sleep(1)
     assert "because" in await asyncio.to_thread(reader.run, asked)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ async def test_every_call_arrives_once(running: RunningGateway, make: Any, gzip:
 
 
 @pytest.fixture
-def requests_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def requests_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Status of every HTTP answer the SDKs' `requests` library gets."""
     import requests
 
@@ -89,13 +88,11 @@ def requests_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return answer
 
     monkeypatch.setattr(requests.Session, "send", counted)
-    yield statuses
+    return statuses
 
 
 @pytest.mark.parametrize("make", [segment_client, rudder_client], ids=["segment-analytics-python", "rudder-sdk-python"])
-async def test_nothing_is_retried_needlessly(
-    running: RunningGateway, make: Any, requests_seen: list[int]
-) -> None:
+async def test_nothing_is_retried_needlessly(running: RunningGateway, make: Any, requests_seen: list[int]) -> None:
     client = make(running)
 
     def send() -> None:
@@ -108,6 +105,13 @@ async def test_nothing_is_retried_needlessly(
     assert set(requests_seen) == {200}
     running.until(CALLS, lambda data: data["events"]["totalCount"] == 250)
     assert len(requests_seen) <= 10
+
+
+def wait_for(status: int, seen: list[int]) -> None:
+    deadline = time.monotonic() + 60
+    while status not in seen:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -131,9 +135,7 @@ async def test_a_stopped_mongod_makes_them_retry_and_lose_nothing(
 
         os.kill(mongod.pid, signal.SIGSTOP)
         sending = asyncio.create_task(asyncio.to_thread(send))
-        deadline = time.monotonic() + 60
-        while 503 not in requests_seen and time.monotonic() < deadline:
-            await asyncio.sleep(0.1)
+        await asyncio.to_thread(wait_for, 503, requests_seen)
         os.kill(mongod.pid, signal.SIGCONT)
         await sending
         assert requests_seen[0] == 503

@@ -124,7 +124,7 @@ async def test_post_to_subscriber(running: RunningGateway, capsys: pytest.Captur
     watching = asyncio.create_task(watch())
     await asyncio.wait_for(ready.wait(), 10)
     player = Player(running.url, running.write_key, now=now, batch_size=50, concurrency=16)
-    deliveries = await player.drive(population(7), rate=rate, seconds=seconds)
+    deliveries = await player.drive(population(7), rate=rate, seconds=seconds, together=10)
     await asyncio.wait_for(done.wait(), 60)
     await asyncio.sleep(1)
     watching.cancel()
@@ -133,7 +133,7 @@ async def test_post_to_subscriber(running: RunningGateway, capsys: pytest.Captur
     assert len(lags) == len(deliveries)
     say(
         capsys,
-        f"POST to subscriber at {rate} events/s for {seconds} s, ms (gql client in the same process as the sender)",
+        f"POST to subscriber at {rate} events/s (10 a request) for {seconds} s, ms; sender and gql client share a process",
         [
             ("sent to acknowledged, p50 / p99", quantiles(acks)),
             ("sent to subscriber, p50 / p99 (aim 100 / 300)", quantiles(lags)),

@@ -1,12 +1,14 @@
 // The last events, as they are stored. Paused, it goes on counting and keeping them.
 
 import { ask } from "./api.js";
+import { coalesced } from "./coalesce.js";
 import { h, say } from "./dom.js";
 import { count, exactTime, shortId, since, time } from "./format.js";
 import { panel } from "./panel.js";
 import { operations } from "./queries.js";
 
 const KEPT = 200;
+const SHOW_MS = 150;
 
 export class FeedPanel {
   #token;
@@ -17,9 +19,9 @@ export class FeedPanel {
   #waiting = [];
   #paused = false;
   #missed = 0;
-  #frame = 0;
   #last = null;
   #ownUser = null;
+  #soon = coalesced(() => this.#flush(), SHOW_MS);
 
   constructor(section, token) {
     this.#token = token;
@@ -57,7 +59,7 @@ export class FeedPanel {
     this.#waiting.push(event);
     if (this.#waiting.length > KEPT) this.#waiting.shift();
     if (this.#paused) this.#missed += 1;
-    else this.#frame ||= requestAnimationFrame(() => this.#flush());
+    else this.#soon();
   }
 
   /** Whose events are marked as the visitor's own. */
@@ -70,7 +72,7 @@ export class FeedPanel {
   }
 
   #flush() {
-    this.#frame = 0;
+    if (this.#paused) return;
     const rows = this.#waiting.splice(0).reverse().map((event) => this.#row(event, true));
     this.#list.prepend(...rows);
     while (this.#list.children.length > KEPT) this.#list.lastChild.remove();

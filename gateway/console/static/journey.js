@@ -28,7 +28,7 @@ export class JourneyView {
 }
 
 function past({ stage, enteredAt, because }, current, fresh, journey) {
-  const state = current && journey.status === "ACTIVE" ? "you are here" : null;
+  const state = current && journey.status === "ACTIVE" ? "here" : null;
   // The reason for being here stands above already.
   const said = current && because.text === journey.because.text;
   return h("li", { class: ["visit", current && "current", fresh && "fresh"].filter(Boolean).join(" "), "data-stage": stage.key },

@@ -9,7 +9,7 @@ const drawn = {
   backpack: () => [path("M22 20a10 10 0 0 1 20 0", "line"), path("M16 28a12 12 0 0 1 12-12h8a12 12 0 0 1 12 12v22a4 4 0 0 1-4 4H20a4 4 0 0 1-4-4z", "tone-a"), path("M22 36h20v12H22z", "tone-b"), path("M30 36h4v5h-4z", "tone-c")],
   jacket: () => [path("M24 12h16l12 8-4 30h-5V30h-2v24H23V30h-2v20h-5l-4-30z", "tone-b"), path("M24 12a8 8 0 0 0 16 0l-3 10h-10z", "tone-a"), path("M31 22h2v32h-2z", "tone-c")],
   mug: () => [path("M44 28h4a8 8 0 0 1 0 16h-4", "line"), path("M16 20h28v26a8 8 0 0 1-8 8H24a8 8 0 0 1-8-8z", "tone-c"), path("M16 20h28v7H16z", "tone-a")],
-  lamp: () => [path("M22 54h22v-4H22z", "tone-a"), path("M33 50V34l-9-12", "line"), path("M14 24 30 12l8 12-20 8z", "tone-c"), path("M20 32l16-7 2 5a9 9 0 0 1-16 7z", "tone-b")],
+  lamp: () => [path("M32 34v16", "line"), path("M20 54a12 6 0 0 1 24 0z", "tone-a"), path("M23 11h18l9 23H14z", "tone-c"), path("M15.6 30h32.8l1.6 4H14z", "tone-b")],
   blanket: () => [path("M12 22h40v12H12z", "tone-a"), path("M12 34h40v10H12z", "tone-b"), path("M12 44h40v8H12z", "tone-a"), path("M20 22h4v30h-4zM40 22h4v30h-4z", "tone-c")],
   tote: () => [path("M24 28V20a8 8 0 0 1 16 0v8", "line"), path("M14 26h36l-3 28H17z", "tone-b"), path("M15 34h34l-.8 7H15.8z", "tone-c")],
 };

@@ -7,7 +7,10 @@ import { operations } from "./queries.js";
 import { Shop } from "./shop.js";
 import { Visitor } from "./visitor.js";
 
+const PATIENCE_MS = 3000;
 const NOBODY = "You have no journey yet: enter the shop, and it begins with the first click.";
+
+const LATE = "Your event is stored. The gateway is still working through many earlier ones; your journey appears when it gets to yours.";
 
 export class VisitorPanel {
   #panel;
@@ -18,6 +21,8 @@ export class VisitorPanel {
   #restart = h("button", { type: "button", class: "quiet", hidden: true }, "New visitor");
   #shop;
   #announcer;
+  #late = 0;
+  #begun = false;
 
   constructor(section, token, { onUser, announcer }) {
     this.#announcer = announcer;
@@ -78,6 +83,8 @@ export class VisitorPanel {
 
   #startAnew() {
     this.#visitor.leave();
+    this.#begun = false;
+    clearTimeout(this.#late);
     this.#shop.close();
     this.#journey.empty(NOBODY);
     this.#panel.show(null);
@@ -89,6 +96,8 @@ export class VisitorPanel {
   #tell({ event, verdict, ms }) {
     this.#panel.show(null);
     say(this.#sent, `“${event}” ${verdict.toLowerCase()} and stored for good after ${Math.round(ms)} ms.`);
+    clearTimeout(this.#late);
+    if (!this.#begun) this.#late = setTimeout(() => this.#journey.empty(LATE), PATIENCE_MS);
   }
 
   #show(journey, ms) {
@@ -96,6 +105,8 @@ export class VisitorPanel {
       this.#journey.empty(NOBODY);
       return;
     }
+    this.#begun = true;
+    clearTimeout(this.#late);
     this.#journey.show(journey, ms !== null);
     this.#announcer.own(journey.because.text);
     if (ms !== null) say(this.#followed, ` Your journey showed it after ${Math.round(ms)} ms.`);

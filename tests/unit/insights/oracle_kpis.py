@@ -23,13 +23,11 @@ def funnel(
     """Users who reached each step with any of their attempts, and users who still have time."""
     people: dict[str, list[Event]] = {}
     for event in sorted(events, key=lambda event: (event["at"], event["seq"])):
-        people.setdefault(user_of.get(event["sk"], event["sk"]), []).append(event)
+        people.setdefault(user_of.get(event["sk"]) or event["sk"], []).append(event)
     depths, waiting = [], 0
     for own in people.values():
         entries = [
-            index
-            for index, event in enumerate(own)
-            if steps[0](event) and between[0] <= event["at"] < between[1]
+            index for index, event in enumerate(own) if steps[0](event) and between[0] <= event["at"] < between[1]
         ]
         if not entries:
             continue

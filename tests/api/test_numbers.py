@@ -1,0 +1,95 @@
+"""KPIs over the API: the definition, the value with its interval, and how it went."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.gateway_api import Gateway, track
+
+RESULT = """query($key: ID!, $range: RangeInput!, $points: Int) { kpi(key: $key) {
+  key question unit better owners term target definition
+  result(range: $range) { value n low high open asOf definition steps { key label users }
+  series(points: $points) { start end value n } } } }"""
+
+
+async def shoppers(gateway: Gateway) -> None:
+    """Four see a list, two of them put something into the cart, one of those buys; one answers the survey."""
+    day = 24 * 60
+    for name in ("ann", "bob", "cyd", "dan"):
+        await gateway.send(track("Product List Viewed", 2 * day, userId=name))
+    await gateway.send(
+        track("Product Added", day, userId="ann"),
+        track("Product Added", day, userId="bob"),
+        track("Order Completed", day - 10, userId="bob"),
+        track("Survey Response Submitted", 5, userId="bob", properties={"survey": "csat", "score": 5}),
+    )
+
+
+async def test_a_kpi_has_a_definition_a_value_and_its_steps(gateway: Gateway) -> None:
+    await shoppers(gateway)
+    key = await gateway.api_key("kpis:read")
+    found = (await gateway.ask(RESULT, key, key="purchase_conversion", range={"last": "28d"}))["kpi"]
+    assert (found["unit"], found["better"], found["target"]) == ("percent", "HIGHER", 20)
+    assert found["owners"] == ["ux-research", "shop-backend"]
+    result = found["result"]
+    assert (result["value"], result["n"], result["open"]) == (25.0, 4, 0)
+    assert result["low"] < 25 < result["high"]
+    assert result["asOf"] == "2026-11-21T10:00:00.000Z"
+    assert result["definition"] == found["definition"]
+    assert result["steps"] == [
+        {"key": "listed", "label": "Saw a product list", "users": 4},
+        {"key": "added", "label": "Put something into the cart", "users": 2},
+        {"key": "ordered", "label": "Placed the order", "users": 1},
+    ]
+    series = result["series"]
+    assert len(series) == 8
+    assert (series[0]["start"], series[-1]["end"]) == ("2026-10-24T10:00:00.000Z", "2026-11-21T10:00:00.000Z")
+    assert [point["n"] for point in series] == [0] * 7 + [4]
+    assert [point["value"] for point in series] == [None] * 7 + [25.0]
+
+
+async def test_every_kpi_of_the_contract_has_a_value(gateway: Gateway) -> None:
+    await shoppers(gateway)
+    query = '{ kpis { key result(range: {last: "8w"}) { value n steps { key } } } }'
+    found = {kpi["key"]: kpi["result"] for kpi in (await gateway.ask(query, await gateway.api_key()))["kpis"]}
+    assert found.keys() == {"purchase_conversion", "csat", "session_length"}
+    assert (found["csat"]["value"], found["csat"]["n"], found["csat"]["steps"]) == (100.0, 1, [])
+    # Four visits of a list, ann's and bob's of the day after (0 s and 600 s), and the survey.
+    assert (found["session_length"]["value"], found["session_length"]["n"]) == (pytest.approx(600 / 7), 7)
+
+
+async def test_a_range_between_two_moments_is_half_open(gateway: Gateway) -> None:
+    await gateway.send(track("Product List Viewed", 60, userId="ann"), track("Product List Viewed", 30, userId="bob"))
+    key = await gateway.api_key()
+    between = {"from": "2026-11-21T09:00:00Z", "to": "2026-11-21T09:30:00Z"}
+    found = (await gateway.ask(RESULT, key, key="purchase_conversion", range={"between": between}))["kpi"]
+    assert found["result"]["n"] == 1
+    nothing = {"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}
+    empty = (await gateway.ask(RESULT, key, key="csat", range={"between": nothing}))["kpi"]["result"]
+    assert (empty["value"], empty["n"], empty["low"], empty["high"]) == (None, 0, None, None)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"last": "28"},
+        {"last": "-1d"},
+        {"last": ""},
+        {"last": None},
+        {"last": "99999w"},
+        {},
+        {"last": "1d", "between": {"from": "2026-11-21T09:00:00Z", "to": "2026-11-21T10:00:00Z"}},
+        {"between": {"from": "2026-11-21T09:00:00Z", "to": "2026-11-21T09:00:00Z"}},
+        {"between": {"from": "2026-11-21T09:00:00Z", "to": "2026-11-20T09:00:00Z"}},
+        {"between": {"from": "2026-11-21T09:00:00Z"}},
+    ],
+)
+async def test_a_range_that_is_none_is_refused(gateway: Gateway, given: dict[str, object]) -> None:
+    error = await gateway.refusal(RESULT, await gateway.api_key(), key="csat", range=given)
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+
+
+@pytest.mark.parametrize("points", [0, 61, -5])
+async def test_a_series_has_a_limit(gateway: Gateway, points: int) -> None:
+    error = await gateway.refusal(RESULT, await gateway.api_key(), key="csat", range={"last": "1d"}, points=points)
+    assert error["message"] == f"`points` is {points}; a series has 1 to 60."
