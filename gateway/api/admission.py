@@ -81,6 +81,7 @@ class Admission(SchemaExtension):
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._text: _Known | None = None
 
     def on_operation(self) -> Iterator[None]:
         # Operations of one WebSocket share their caller, but not what they have read.
@@ -89,14 +90,14 @@ class Admission(SchemaExtension):
 
     def on_parse(self) -> Iterator[None]:
         if self.execution_context.query:
-            self.execution_context.graphql_document = self._gate.read(self.execution_context.query).document
+            self._text = self._gate.read(self.execution_context.query)
+            self.execution_context.graphql_document = self._text.document
         yield
 
     def on_validate(self) -> Iterator[None]:
         execution = self.execution_context
-        assert execution.query is not None
-        schema = execution.schema._schema
-        known = self._gate.read(execution.query)
+        schema, known = execution.schema._schema, self._text
+        assert known is not None  # there is no validation without parsing
         self._gate.judge(known, schema, execution.validation_rules)
         execution.pre_execution_errors = list(known.refused or ()) or self._refused_for_caller(known, schema)
         yield

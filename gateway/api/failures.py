@@ -14,6 +14,7 @@ from gateway.errors import GatewayError, InvalidInput, OperatorError
 log = logging.getLogger("gateway.api")
 
 _FRAMES = 4
+_LONGEST_PATH = 200
 
 
 def presented(error: GraphQLError) -> GraphQLError:
@@ -30,7 +31,7 @@ def presented(error: GraphQLError) -> GraphQLError:
             "id": number,
             "error": type(original).__name__,
             "at": _where(original),
-            "field": ".".join(str(part) for part in error.path or ()),
+            "field": ".".join(str(part) for part in error.path or ())[:_LONGEST_PATH],
         },
     )
     hint = f"The operator finds the cause in the log under {number}."

@@ -25,7 +25,11 @@ AnyId = Annotated[strawberry.ID, strawberry.argument(description="The id, as ano
 class Node:
     """`global_id` is the kind and the id in the store."""
 
-    @field(source=Source.document("*", "_id"), policy=ANYONE, description="The id; it stays the same.")
+    @field(
+        source=Source.document("*", "_id"),
+        policy=ANYONE,
+        description="The id; it stays good for asking, even when users become one.",
+    )
     def id(self) -> strawberry.ID:
         return strawberry.ID(self.global_id())
 

@@ -40,11 +40,14 @@ class Schema(strawberry.Schema):
 
 
 def build_schema(contract: Contract) -> strawberry.Schema:
-    """The schema for a contract. Raises SetupError when a field lacks source, policy or description."""
-    return _built(contract, sort=False)
+    """The schema for a contract; so far the same for all, as no event has fields of its own yet.
+
+    Raises SetupError when a field lacks source, policy or description.
+    """
+    return _built(sort=False)
 
 
-def _built(contract: Contract, *, sort: bool) -> Schema:
+def _built(*, sort: bool) -> Schema:
     # Sorted it is for reading only: sorting loses how Strawberry's enumerations are written.
     schema = Schema(
         query=Query,
@@ -76,4 +79,4 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
 
 def print_sdl() -> str:
     """The product's own SDL, sorted: what stands in schema/api.graphql."""
-    return print_schema(_built(Contract("", {}, {}), sort=True)) + "\n"
+    return print_schema(_built(sort=True)) + "\n"

@@ -16,12 +16,13 @@ from starlette.types import Scope as Connection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.exceptions import MissingQueryError
-from strawberry.http import GraphQLRequestData
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UnsetType
 
@@ -183,6 +184,12 @@ class _Door(GraphQL[Context, None]):
             ) from None
         except (CannotGetOperationTypeError, MissingQueryError):
             raise InvalidInput("The query has no operation of this name, or none at all.", hint=_HINT) from None
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        answer = await super().process_result(request, result)
+        if isinstance(result, PreExecutionError):
+            del answer["data"]  # as the specification has it for what was never executed
+        return answer
 
     def decode_json(self, data: str | bytes) -> object:
         if len(data) > MAX_BODY_BYTES:

@@ -196,11 +196,11 @@ def _share(hits: int, n: int, steps: tuple[KpiStep, ...] = (), still_open: int =
 
 
 def _mean(n: int, mean_ms: float, deviation_ms: float) -> _Estimate:
-    """In seconds; one observation has no interval."""
+    """Of lengths, in seconds: never below 0. One observation has no interval."""
     if not n:
         return _Estimate()
     mean = mean_ms / 1000
     if n == 1:
         return _Estimate(mean, n)
     margin = (_T[n - 2] if n <= len(_T) + 1 else _Z) * deviation_ms / 1000 / sqrt(n)
-    return _Estimate(mean, n, mean - margin, mean + margin)
+    return _Estimate(mean, n, max(0.0, mean - margin), mean + margin)

@@ -135,7 +135,7 @@ class Deriver:
 
     async def _catch_up(self, lease: Lease) -> None:
         """Derive every stored event that has not been derived, then go on from the time this began."""
-        start = await self._database.operation_time()
+        start = await self._database.majority_time()
         async for events in self._events.in_arrival_order(BATCH):
             await self.apply(lease, events)
         await self._lanes.renew(lease, self._lease_seconds, offset=start)

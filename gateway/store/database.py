@@ -315,6 +315,15 @@ class Database(Transactions):
             raise standalone()
         return cast(Timestamp, reply["operationTime"])
 
+    async def majority_time(self) -> Timestamp:
+        """The cluster time up to which a majority holds every write: a read from now on sees all of it.
+
+        Unlike `operation_time`, which may name writes that a majority read does not see yet: whoever reads what is
+        there and then follows a change stream from that time would miss them.
+        """
+        reply = await self.hello()
+        return cast(Timestamp, reply["lastWrite"]["majorityOpTime"]["ts"])
+
     async def create_collection(self, collection: str) -> None:
         """Make the collection unless it is there."""
         with translated:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from gateway.model.identity import LANES
 from gateway.store.database import Database, Document, Stream
@@ -18,9 +18,13 @@ class Feed:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def tail(self) -> AbstractAsyncContextManager[Stream]:
-        """Rows of all workspaces as they are written, from now on."""
-        return self._database.watch(FEED, [{"$match": {"operationType": "insert"}}], max_await_ms=250)
+    @asynccontextmanager
+    async def tail(self) -> AsyncIterator[Stream]:
+        """Rows of all workspaces as they are written: every one that `heads_and_floors` does not show yet."""
+        start = await self._database.majority_time()
+        inserts = [{"$match": {"operationType": "insert"}}]
+        async with self._database.watch(FEED, inserts, start_at=start, max_await_ms=250) as stream:
+            yield stream
 
     async def heads_and_floors(self) -> tuple[Positions, Positions]:
         """The last written position and the oldest kept position of each lane."""

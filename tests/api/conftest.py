@@ -1,12 +1,13 @@
-"""A gateway for each test of the API."""
+"""Gateways for tests of the API."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.store.database import Database
+from gateway.store.database import Database, connect
 from tests.api.gateway_api import Gateway, load_shop
 
 
@@ -18,3 +19,16 @@ async def gateway(database: Database) -> AsyncIterator[Gateway]:
     await gateway.hub.start()
     yield gateway
     await gateway.hub.stop()
+
+
+@pytest.fixture(scope="session")
+async def idle_gateway(mongo_uri: str) -> AsyncIterator[Gateway]:
+    """One for all the tests that store nothing."""
+    database = connect(mongo_uri, f"test_{uuid.uuid4().hex}")
+    gateway = Gateway(database, load_shop())
+    await gateway.prepare()
+    await gateway.hub.start()
+    yield gateway
+    await gateway.hub.stop()
+    await database.drop_database()
+    await database.close()

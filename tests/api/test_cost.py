@@ -57,10 +57,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_a_hostile_query_is_refused_at_once(gateway: Gateway, name: str) -> None:
-    key = await gateway.api_key()
+async def test_a_hostile_query_is_refused_at_once(idle_gateway: Gateway, name: str) -> None:
+    key = await idle_gateway.api_key()
     started = time.perf_counter()
-    answer = await gateway.answer(HOSTILE[name], key)
+    answer = await idle_gateway.answer(HOSTILE[name], key)
     took = time.perf_counter() - started
     assert answer.get("data") is None
     assert answer["errors"], name
@@ -80,40 +80,40 @@ async def test_a_hostile_query_is_refused_at_once(gateway: Gateway, name: str) -
         ("tokens", "more than 2000 tokens"),
     ],
 )
-async def test_the_refusal_says_which_limit(gateway: Gateway, name: str, words: str) -> None:
-    error = await gateway.refusal(HOSTILE[name], await gateway.api_key())
+async def test_the_refusal_says_which_limit(idle_gateway: Gateway, name: str, words: str) -> None:
+    error = await idle_gateway.refusal(HOSTILE[name], await idle_gateway.api_key())
     assert words in error["message"]
     if name != "tokens":
         assert error["extensions"]["code"] == "QUERY_LIMIT"
         assert error["extensions"]["hint"]
 
 
-async def test_sizes_in_variables_count(gateway: Gateway) -> None:
+async def test_sizes_in_variables_count(idle_gateway: Gateway) -> None:
     query = """query($n: Int, $m: Int = 100) { users(first: $n) { nodes { events(first: $m) { nodes { user {
         sessions(first: 10) { nodes { id } } } } } } } }"""
-    key = await gateway.api_key()
-    await gateway.ask(query, key, n=5, m=5)
+    key = await idle_gateway.api_key()
+    await idle_gateway.ask(query, key, n=5, m=5)
     for given in ({"n": 100, "m": 100}, {"n": 100}, {}, {"n": None, "m": None}, {"n": -1, "m": 100}):
-        error = await gateway.refusal(query, key, **given)
+        error = await idle_gateway.refusal(query, key, **given)
         assert error["extensions"]["code"] == "QUERY_LIMIT", given
 
 
-async def test_a_whole_page_of_a_tool_passes(gateway: Gateway) -> None:
-    await gateway.ask(
+async def test_a_whole_page_of_a_tool_passes(idle_gateway: Gateway) -> None:
+    await idle_gateway.ask(
         """query Tool { journeys(first: 50) { nodes { id status run
         user { id firstSeen traits identities { type value } } stage { key label }
         stageVisits { stage { key } enteredAt leftAt because { text events { id name at } } } } }
         kpis { key result(range: {last: "28d"}) { value low high n series { value } steps { label users } } }
         journeyMaps { key stages { key label users reached touchpoints { label } } } }""",
-        await gateway.api_key(),
+        await idle_gateway.api_key(),
     )
 
 
-async def test_the_introspection_of_tools_passes(gateway: Gateway) -> None:
+async def test_the_introspection_of_tools_passes(idle_gateway: Gateway) -> None:
     from graphql import get_introspection_query
 
     query = get_introspection_query(input_value_deprecation=True, specified_by_url=True)
-    answer = await gateway.ask(query, gateway.token(userId="ann"))
+    answer = await idle_gateway.ask(query, idle_gateway.token(userId="ann"))
     assert answer["__schema"]["queryType"]["name"] == "Query"
 
 

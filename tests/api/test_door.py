@@ -14,15 +14,15 @@ from tests.api.gateway_api import Gateway, load_shop
 QUERY = {"query": "{ journeyMaps { key } }"}
 
 
-async def test_a_request_without_a_credential_is_told_what_to_send(gateway: Gateway) -> None:
+async def test_a_request_without_a_credential_is_told_what_to_send(idle_gateway: Gateway) -> None:
     for authorization in (None, "", "Bearer", "Bearer nonsense", "Bearer sk_unknown", "Basic abc", "Bearer wk_x"):
-        response = await gateway.post(QUERY, authorization)
+        response = await idle_gateway.post(QUERY, authorization)
         assert response.status_code == 401, authorization
         assert response.headers["www-authenticate"] == "Bearer"
         (error,) = response.json()["errors"]
         assert error["extensions"]["code"] == "UNAUTHENTICATED"
         assert error["extensions"]["hint"]
-    introspection = await gateway.post({"query": "{ __schema { queryType { name } } }"})
+    introspection = await idle_gateway.post({"query": "{ __schema { queryType { name } } }"})
     assert introspection.status_code == 401
 
 
@@ -51,8 +51,8 @@ async def test_a_request_without_a_credential_is_told_what_to_send(gateway: Gate
         (b'{"query": "{ __typename }", "id": "' + b"x" * 1_000_000 + b'"}', 413),
     ],
 )
-async def test_what_is_no_request_is_refused(gateway: Gateway, body: bytes, status: int) -> None:
-    response = await gateway.post(body, await gateway.api_key())
+async def test_what_is_no_request_is_refused(idle_gateway: Gateway, body: bytes, status: int) -> None:
+    response = await idle_gateway.post(body, await idle_gateway.api_key())
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
     (error,) = response.json()["errors"]
@@ -64,20 +64,20 @@ async def test_what_is_no_request_is_refused(gateway: Gateway, body: bytes, stat
     "kind",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonx"],
 )
-async def test_only_json_is_taken(gateway: Gateway, kind: str) -> None:
-    response = await gateway.post(QUERY, await gateway.api_key(), **{"content-type": kind})
+async def test_only_json_is_taken(idle_gateway: Gateway, kind: str) -> None:
+    response = await idle_gateway.post(QUERY, await idle_gateway.api_key(), **{"content-type": kind})
     assert response.status_code == 415
-    with_charset = await gateway.post(
-        QUERY, await gateway.api_key(), **{"content-type": "application/json; charset=utf-8"}
+    with_charset = await idle_gateway.post(
+        QUERY, await idle_gateway.api_key(), **{"content-type": "application/json; charset=utf-8"}
     )
     assert with_charset.status_code == 200
 
 
-async def test_other_methods_are_refused(gateway: Gateway) -> None:
+async def test_other_methods_are_refused(idle_gateway: Gateway) -> None:
     import httpx2
 
-    transport = httpx2.ASGITransport(app=gateway.app)
-    headers = {"authorization": await gateway.api_key(), "accept": "text/html"}
+    transport = httpx2.ASGITransport(app=idle_gateway.app)
+    headers = {"authorization": await idle_gateway.api_key(), "accept": "text/html"}
     async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
         for method in ("GET", "PUT", "DELETE", "HEAD"):
             response = await client.request(method, "/?query={__typename}", headers=headers)
@@ -100,14 +100,14 @@ async def test_the_ide_is_there_in_development_only(database: Database, env: str
         assert plain.status_code == 405
 
 
-async def test_mistakes_are_explained_without_suggestions(gateway: Gateway) -> None:
-    key = await gateway.api_key()
-    error = await gateway.refusal("{ journeyMap { key } }", key)
+async def test_mistakes_are_explained_without_suggestions(idle_gateway: Gateway) -> None:
+    key = await idle_gateway.api_key()
+    error = await idle_gateway.refusal("{ journeyMap { key } }", key)
     assert "journeyMap(key:)" in error["message"]
     assert error["extensions"]["code"] == "INVALID_INPUT"
-    unknown = await gateway.refusal("{ journeyMapz { key } }", key)
+    unknown = await idle_gateway.refusal("{ journeyMapz { key } }", key)
     assert "journeyMaps" not in str(unknown)
-    syntax = await gateway.refusal("{ journeyMaps {", key)
+    syntax = await idle_gateway.refusal("{ journeyMaps {", key)
     assert syntax["message"].startswith("Syntax Error")
 
 
@@ -184,6 +184,6 @@ async def test_one_workspace_sees_nothing_of_another(gateway: Gateway) -> None:
     assert {stage["reached"] for stage in nothing["journeyMaps"][0]["stages"]} == {0}
 
 
-async def test_answers_are_json_as_orjson_writes_it(gateway: Gateway) -> None:
-    response = await gateway.post(QUERY, await gateway.api_key())
+async def test_answers_are_json_as_orjson_writes_it(idle_gateway: Gateway) -> None:
+    response = await idle_gateway.post(QUERY, await idle_gateway.api_key())
     assert response.content == orjson.dumps({"data": {"journeyMaps": [{"key": "purchase"}]}})

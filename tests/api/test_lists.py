@@ -78,8 +78,8 @@ async def test_an_empty_page_has_no_cursor(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("first", [-1, 101, 1_000_000])
-async def test_a_page_that_is_too_large_is_refused(gateway: Gateway, first: int) -> None:
-    error = await gateway.refusal(query(LISTS["users"]), await gateway.api_key(), first=first)
+async def test_a_page_that_is_too_large_is_refused(idle_gateway: Gateway, first: int) -> None:
+    error = await idle_gateway.refusal(query(LISTS["users"]), await idle_gateway.api_key(), first=first)
     assert error["extensions"]["code"] == "INVALID_INPUT"
     assert "0 to 100" in error["message"]
 

@@ -84,12 +84,14 @@ async def test_a_range_between_two_moments_is_half_open(gateway: Gateway) -> Non
         {"between": {"from": "2026-11-21T09:00:00Z"}},
     ],
 )
-async def test_a_range_that_is_none_is_refused(gateway: Gateway, given: dict[str, object]) -> None:
-    error = await gateway.refusal(RESULT, await gateway.api_key(), key="csat", range=given)
+async def test_a_range_that_is_none_is_refused(idle_gateway: Gateway, given: dict[str, object]) -> None:
+    error = await idle_gateway.refusal(RESULT, await idle_gateway.api_key(), key="csat", range=given)
     assert error["extensions"]["code"] == "INVALID_INPUT"
 
 
 @pytest.mark.parametrize("points", [0, 61, -5])
-async def test_a_series_has_a_limit(gateway: Gateway, points: int) -> None:
-    error = await gateway.refusal(RESULT, await gateway.api_key(), key="csat", range={"last": "1d"}, points=points)
+async def test_a_series_has_a_limit(idle_gateway: Gateway, points: int) -> None:
+    error = await idle_gateway.refusal(
+        RESULT, await idle_gateway.api_key(), key="csat", range={"last": "1d"}, points=points
+    )
     assert error["message"] == f"`points` is {points}; a series has 1 to 60."

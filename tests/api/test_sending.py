@@ -70,8 +70,8 @@ async def test_what_cannot_be_an_event_is_quarantined_with_the_reason(gateway: G
     assert (error["__typename"], error["code"], error["path"]) == ("InputError", "EVENT_TOO_LARGE", ["input"])
 
 
-async def test_a_server_says_whose_event_it_is(gateway: Gateway) -> None:
-    answer = await sent(gateway, TRACK, await gateway.api_key(), event="A")
+async def test_a_server_says_whose_event_it_is(idle_gateway: Gateway) -> None:
+    answer = await sent(idle_gateway, TRACK, await idle_gateway.api_key(), event="A")
     assert (answer["eventId"], answer["verdict"]) == (None, None)
     assert answer["errors"][0]["code"] == "NO_IDENTITY"
 
@@ -178,6 +178,6 @@ async def test_what_is_not_acknowledged_says_so(gateway: Gateway, monkeypatch: p
         {"event": "A", "unknown": 1},
     ],
 )
-async def test_an_input_of_the_wrong_kind_is_refused(gateway: Gateway, given: dict[str, object]) -> None:
-    error = await gateway.refusal(TRACK, await gateway.api_key(), input={"userId": "ann", **given})
+async def test_an_input_of_the_wrong_kind_is_refused(idle_gateway: Gateway, given: dict[str, object]) -> None:
+    error = await idle_gateway.refusal(TRACK, await idle_gateway.api_key(), input={"userId": "ann", **given})
     assert error["extensions"]["code"] == "INVALID_INPUT"

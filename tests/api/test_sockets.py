@@ -30,9 +30,9 @@ async def test_queries_and_mutations_run_here_too(gateway: Gateway, name: str) -
     [None, {}, {"authorization": "Bearer wrong"}, {"authorization": 5}, {"token": "x"}, {"authorization": None}],
 )
 async def test_a_connection_without_a_good_credential_is_closed_with_the_reason(
-    gateway: Gateway, payload: object
+    idle_gateway: Gateway, payload: object
 ) -> None:
-    async with gateway.socket() as socket:
+    async with idle_gateway.socket() as socket:
         message = {"type": "connection_init"} if payload is None else {"type": "connection_init", "payload": payload}
         await socket.send(**message)
         code, reason = await socket.closed()
@@ -41,8 +41,8 @@ async def test_a_connection_without_a_good_credential_is_closed_with_the_reason(
         assert len(reason.encode()) <= 123
 
 
-async def test_nothing_runs_before_connection_init(gateway: Gateway) -> None:
-    async with gateway.socket() as socket:
+async def test_nothing_runs_before_connection_init(idle_gateway: Gateway) -> None:
+    async with idle_gateway.socket() as socket:
         await socket.subscribe(PING)
         assert await socket.closed() == (4401, "Unauthorized")
 
@@ -76,28 +76,28 @@ async def test_a_silent_connection_is_closed(database: Database, monkeypatch: py
         '"' + "x" * 300_000 + '"',
     ],
 )
-async def test_what_is_no_message_closes_the_connection(gateway: Gateway, text: str) -> None:
-    async with gateway.socket() as socket:
+async def test_what_is_no_message_closes_the_connection(idle_gateway: Gateway, text: str) -> None:
+    async with idle_gateway.socket() as socket:
         await socket.send_text(text)
         assert (await socket.closed())[0] == 4400
 
 
-async def test_a_second_connection_init_is_refused(gateway: Gateway) -> None:
-    async with gateway.socket(await gateway.api_key()) as socket:
-        await socket.send(type="connection_init", payload={"authorization": await gateway.api_key()})
+async def test_a_second_connection_init_is_refused(idle_gateway: Gateway) -> None:
+    async with idle_gateway.socket(await idle_gateway.api_key()) as socket:
+        await socket.send(type="connection_init", payload={"authorization": await idle_gateway.api_key()})
         assert (await socket.closed())[0] == 4429
 
 
-async def test_only_graphql_transport_ws_is_spoken(gateway: Gateway) -> None:
-    socket = Socket(gateway.app)
+async def test_only_graphql_transport_ws_is_spoken(idle_gateway: Gateway) -> None:
+    socket = Socket(idle_gateway.app)
     accepted = await socket.open("graphql-ws")
     assert accepted.get("subprotocol") is None
     assert (await socket.closed())[0] == 4406
     await socket.hang_up()
 
 
-async def test_a_connection_has_at_most_100_subscriptions(gateway: Gateway) -> None:
-    async with gateway.socket(await gateway.api_key()) as socket:
+async def test_a_connection_has_at_most_100_subscriptions(idle_gateway: Gateway) -> None:
+    async with idle_gateway.socket(await idle_gateway.api_key()) as socket:
         for number in range(101):
             await socket.subscribe("subscription { eventStored { cursor } }", str(number))
         kinds = [await socket.receive() for _ in range(101)]
@@ -105,8 +105,8 @@ async def test_a_connection_has_at_most_100_subscriptions(gateway: Gateway) -> N
         assert "limit" in refused["payload"][0]["message"]
 
 
-async def test_policy_and_limits_hold_here_too(gateway: Gateway) -> None:
-    async with gateway.socket(await gateway.api_key("journeys:read")) as socket:
+async def test_policy_and_limits_hold_here_too(idle_gateway: Gateway) -> None:
+    async with idle_gateway.socket(await idle_gateway.api_key("journeys:read")) as socket:
         await socket.subscribe("subscription { eventStored { event { name } } }")
         (error, *_) = (await socket.receive())["payload"]
         assert error["extensions"]["code"] == "FORBIDDEN"

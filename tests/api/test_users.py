@@ -108,8 +108,8 @@ async def test_every_kind_of_node_is_found_by_its_id(gateway: Gateway) -> None:
     assert journey == {"journey": {"user": {"id": user["id"]}}}
 
 
-async def test_what_is_not_there_is_null_and_what_is_no_id_is_refused(gateway: Gateway) -> None:
-    key = await gateway.api_key()
+async def test_what_is_not_there_is_null_and_what_is_no_id_is_refused(idle_gateway: Gateway) -> None:
+    key = await idle_gateway.api_key()
     node = "query($id: ID!) { node(id: $id) { id } }"
     for id in (
         "user_" + "0" * 32,
@@ -117,7 +117,7 @@ async def test_what_is_not_there_is_null_and_what_is_no_id_is_refused(gateway: G
         f"journey_{'0' * 32}.purchase.1",
         f"session_{'0' * 32}.{'1' * 32}",
     ):
-        assert await gateway.ask(node, key, id=id) == {"node": None}
+        assert await idle_gateway.ask(node, key, id=id) == {"node": None}
     for id in (
         "",
         "user_",
@@ -127,11 +127,11 @@ async def test_what_is_not_there_is_null_and_what_is_no_id_is_refused(gateway: G
         "journey_" + "0" * 32,
         "event_" + "Ａ" * 32,
     ):
-        error = await gateway.refusal(node, key, id=id)
+        error = await idle_gateway.refusal(node, key, id=id)
         assert error["extensions"]["code"] == "INVALID_INPUT", id
-    wrong_kind = await gateway.refusal("query($id: ID!) { journey(id: $id) { id } }", key, id="user_" + "0" * 32)
+    wrong_kind = await idle_gateway.refusal("query($id: ID!) { journey(id: $id) { id } }", key, id="user_" + "0" * 32)
     assert "journey_" in wrong_kind["extensions"]["hint"]
-    assert await gateway.ask('{ journeyMap(key: "none") { key } kpi(key: "none") { key } }', key) == {
+    assert await idle_gateway.ask('{ journeyMap(key: "none") { key } kpi(key: "none") { key } }', key) == {
         "journeyMap": None,
         "kpi": None,
     }

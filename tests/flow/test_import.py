@@ -64,6 +64,21 @@ def settled(report: Report) -> int:
     return report.accepted + report.duplicate + report.conflict + report.quarantined + report.refused
 
 
+async def break_off(importer: Importer, file: Path, at: int) -> None:
+    """Run an import and cancel it once it has read more than `at` rows."""
+    reading = asyncio.Event()
+
+    def stop(bytes_read: int, rows: int) -> None:
+        if rows > at:
+            reading.set()
+
+    run = asyncio.create_task(importer.run(file, MAPPING, "acme", "file", progress=stop))
+    await reading.wait()
+    run.cancel()
+    with suppress(asyncio.CancelledError):
+        await run
+
+
 @asynccontextmanager
 async def unconfirmed_inserts(database: Database, mode: str | dict[str, int]) -> AsyncIterator[None]:
     """mongod stores events but says that no majority has confirmed them."""
@@ -123,17 +138,7 @@ async def test_an_interrupted_import_goes_on_where_it_was(
     file = tmp_path / "rows.csv"
     write_rows(file, 6_000)
     for at in breaks:
-        reading = asyncio.Event()
-
-        def stop(bytes_read: int, rows: int, at: int = at, reading: asyncio.Event = reading) -> None:
-            if rows > at:
-                reading.set()
-
-        run = asyncio.create_task(importer.run(file, MAPPING, "acme", "file", progress=stop))
-        await reading.wait()
-        run.cancel()
-        with suppress(asyncio.CancelledError):
-            await run
+        await break_off(importer, file, at)
     last = await importer.run(file, MAPPING, "acme", "file")
 
     assert last.resumed_from > 0
@@ -155,6 +160,19 @@ async def test_another_mapping_begins_at_the_first_row_and_keeps_the_order(
 
     assert (second.accepted, second.conflict, second.resumed_from) == (2, 1, 0)
     assert [event.name for event in await stored(database)] == ["one", "two", "three"]
+
+
+async def test_how_far_one_mapping_came_says_nothing_about_another(
+    importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_NOTE_SECONDS", 0.0)
+    monkeypatch.setattr(files, "IN_FLIGHT", 2)
+    write_rows(tmp_path / "rows.csv", 6_000)
+    await break_off(importer, tmp_path / "rows.csv", 4_000)
+    other = Mapping.parse(["userId=user", "event=event", "timestamp=time", "traits.n=number"])
+    report = await importer.run(tmp_path / "rows.csv", other, "acme", "file")
+    assert (report.resumed_from, settled(report)) == (0, 6_000)
+    assert report.conflict >= 3_000
 
 
 async def test_other_sources_count_the_same_row_again(importer: Importer, database: Database, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ export function panel(section, { title, sub = null, actions = [], operations }) 
   const body = h("div", { class: "body" });
   section.replaceChildren(
     h("header", { class: "card-head" }, h("div", {}, heading, lead), h("div", { class: "actions" }, actions)),
-    problem,
     body,
+    // Below, so that nothing moves away under a pointer that is about to click.
+    problem,
     copyAsGraphQL(operations),
   );
   return {

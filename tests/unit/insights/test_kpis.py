@@ -152,6 +152,9 @@ async def test_one_event_is_not_two_steps(workspace: Workspace) -> None:
     await workspace.add(("ann", "A", 0), ("bob", "A", 0), ("bob", "A", 1))
     found = await evaluate(workspace.measures, workspace.scope, kpi(funnel("A", "A")), (0, 10), AS_OF)
     assert [step.users for step in found.steps] == [2, 1]
+    await workspace.add(("ann", "B", 2), ("bob", "B", 3), ("bob", "B", 3))
+    found = await evaluate(workspace.measures, workspace.scope, kpi(funnel("A", "B", "B")), (0, 10), AS_OF)
+    assert [step.users for step in found.steps] == [2, 2, 1]
 
 
 async def test_entries_lie_in_the_range_and_later_steps_may_follow_it(workspace: Workspace) -> None:
@@ -213,30 +216,30 @@ async def test_pages_of_events_join_without_overlap_or_hole(
     assert seen == [(f"u:u{number % 4}", "AB"[number % 2], number // 3) for number in range(31)]
 
 
-NAMES = st.sampled_from(["A", "B", "C", "x"])
-EVENTS = st.lists(st.tuples(st.sampled_from("pqrst"), NAMES, st.integers(0, 12)), max_size=40)
+# Few users, names and minutes, so that ties, repeated steps and returns are common.
+EVENTS = st.lists(st.tuples(st.sampled_from("pqrs"), st.sampled_from("AABBCx"), st.integers(0, 9)), min_size=8, max_size=24)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=EVENTS,
-    steps=st.lists(st.sampled_from("ABC"), min_size=2, max_size=4),
-    window=st.sampled_from([None, 0, 1, 3, 5]),
-    between=st.tuples(st.integers(0, 6), st.integers(7, 13)),
+    steps=st.sampled_from(["AB", "ABC", "AAB", "ABB", "ABA", "BABC"]),
+    window=st.sampled_from([None, 0, 1, 2, 3, 5]),
+    between=st.tuples(st.integers(0, 3), st.integers(6, 10)),
     points=st.integers(1, 4),
-    as_of=st.integers(13, 20),
+    as_of=st.integers(9, 11),
 )
 async def test_a_funnel_is_what_trying_every_way_gives(
     database: Database,
     events: list[tuple[str, str, int]],
-    steps: list[str],
+    steps: str,
     window: int | None,
     between: tuple[int, int],
     points: int,
     as_of: int,
 ) -> None:
     workspace = Workspace(database)
-    user_of = {"u:p": "1", "u:q": "1", "u:r": "2", "u:s": "3"}
+    user_of = {"u:p": "1", "u:q": "1", "u:r": "2"}
     await workspace.merge(user_of)
     events = [(user, name, minute * MINUTE) for user, name, minute in events]
     await workspace.add(*events)
@@ -310,7 +313,7 @@ async def test_the_length_of_sessions_is_their_mean_in_seconds(workspace: Worksp
     assert (found.value, found.n) == (10.0, 3)
     # Lengths 10, 20, 0: sample deviation 10, t(97.5 %, 2) = 4.3027.
     margin = 4.3027 * 10 / 3**0.5
-    assert found.low == pytest.approx(10 - margin)
+    assert found.low == 0.0, "no session is shorter"
     assert found.high == pytest.approx(10 + margin)
 
 
@@ -319,7 +322,9 @@ async def test_many_sessions_have_the_normal_interval_and_one_has_none(workspace
     many = await evaluate(workspace.measures, workspace.scope, kpi(SessionLength()), (0, 50), AS_OF)
     deviation = (40 * 0.25 / 39) ** 0.5
     assert many.value == 0.5
-    assert many.high == pytest.approx(0.5 + 1.959964 * deviation / 40**0.5, abs=1e-6)
+    margin = 1.959964 * deviation / 40**0.5
+    assert many.low == pytest.approx(0.5 - margin, abs=1e-6)
+    assert many.high == pytest.approx(0.5 + margin, abs=1e-6)
     one = await evaluate(workspace.measures, workspace.scope, kpi(SessionLength()), (50, 200), AS_OF)
     assert (one.value, one.n, one.low, one.high) == (3.0, 1, None, None)
     none = await evaluate(workspace.measures, workspace.scope, kpi(SessionLength()), (200, 300), AS_OF)

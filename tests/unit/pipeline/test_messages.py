@@ -1,0 +1,185 @@
+"""One message to one event: stamps, identities, limits, and nothing that stops its neighbours."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model.event import Event
+from gateway.pipeline.messages import Origin, Unacceptable, parse_time, read_message
+
+RECEIVED = 1_780_000_000_000
+MINUTE = 60_000
+
+
+def origin(**changes: Any) -> Origin:
+    given = {"workspace": "w", "source": "s", "received_at": RECEIVED, "sent_at": None, "max_event_bytes": 32_768}
+    return Origin(**{**given, **changes})
+
+
+def read(message: Any, **changes: Any) -> Event:
+    return read_message(message, origin(**changes), seq=1, fallback_id=lambda: "made-up")[0]
+
+
+def track(**more: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "View", "userId": "ada", "messageId": "m1", **more}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(JSON | st.fixed_dictionaries({"type": st.just("track"), "event": JSON, "userId": JSON, "properties": JSON}))
+def test_anything_is_an_event_that_can_be_stored_or_a_reason(message: Any) -> None:
+    try:
+        event = read(message)
+    except Unacceptable as reason:
+        assert reason.code
+        assert str(reason)
+        return
+    orjson.dumps(event.properties)
+    assert event.user_id
+
+
+@given(
+    offset=st.integers(-10 * 365 * 24 * 60, 10 * 365 * 24 * 60),
+    delay=st.integers(0, 5_000),
+    age=st.integers(0, 72 * 60 * MINUTE),
+)
+def test_a_wrong_device_clock_is_corrected_to_within_the_network_time(offset: int, delay: int, age: int) -> None:
+    true = RECEIVED - delay - age
+    shift = offset * MINUTE
+    event = read(track(timestamp=(true + shift)), sent_at=RECEIVED - delay + shift)
+    allowed = delay if abs(shift - delay) > MINUTE else MINUTE
+    assert abs(event.at - true) <= allowed
+
+
+def test_small_skew_is_left_alone_so_that_transit_does_not_reorder() -> None:
+    assert read(track(timestamp=RECEIVED - 30_000), sent_at=RECEIVED - 20_000).at == RECEIVED - 30_000
+
+
+def test_a_far_future_event_is_at_most_a_minute_late() -> None:
+    assert read(track(timestamp=RECEIVED + 10**9)).at == RECEIVED + MINUTE
+
+
+def test_an_import_keeps_old_times() -> None:
+    assert read(track(timestamp=1_000_000_000), correct_skew=False).at == 1_000_000_000_000
+
+
+def test_original_timestamp_comes_before_timestamp() -> None:
+    event = read(track(timestamp=RECEIVED, originalTimestamp=RECEIVED - 5_000))
+    assert event.at == event.original_timestamp == RECEIVED - 5_000
+
+
+def test_a_time_that_is_none_is_flagged_and_replaced() -> None:
+    event = read(track(timestamp="yesterday"))
+    assert event.at == RECEIVED
+    assert event.flags == ("clock_suspect",)
+
+
+@pytest.mark.parametrize(
+    ("written", "milliseconds"),
+    [
+        ("2026-01-05T10:00:00Z", 1_767_607_200_000),
+        ("2026-01-05T10:00:00.123456+00:00", 1_767_607_200_123),
+        ("2026-01-05 11:00:00+01:00", 1_767_607_200_000),
+        ("2026-01-05 10:00:00", 1_767_607_200_000),
+        (1_767_607_200, 1_767_607_200_000),
+        (1_767_607_200_000, 1_767_607_200_000),
+        ("", None),
+        (True, None),
+        ([], None),
+        ("9999-99-99", None),
+        (math.inf, None),
+        (math.nan, None),
+    ],
+)
+def test_times_are_read(written: object, milliseconds: int | None) -> None:
+    assert parse_time(written) == milliseconds
+
+
+def test_the_same_message_has_one_id_whatever_time_it_is_sent() -> None:
+    first, again = read(track(sentAt=RECEIVED)), read(track(sentAt=RECEIVED + 9), received_at=RECEIVED + 10)
+    assert first.id == again.id
+    assert first.content_hash == again.content_hash
+
+
+def test_other_content_under_one_id_has_another_hash() -> None:
+    first, other = read(track()), read(track(properties={"a": 1}))
+    assert first.id == other.id
+    assert first.content_hash != other.content_hash
+
+
+def test_ids_are_apart_by_source_and_workspace() -> None:
+    ids = {read(track()).id, read(track(), source="s2").id, read(track(), workspace="w2").id}
+    assert len(ids) == 3
+
+
+def test_a_number_as_user_id_is_its_text() -> None:
+    assert read(track(userId=42)).user_id == "42"
+
+
+def test_null_ids_are_no_ids() -> None:
+    event = read(track(userId=None, anonymousId="a"))
+    assert (event.user_id, event.anonymous_id) == (None, "a")
+
+
+def test_an_identify_takes_traits_from_the_context_too() -> None:
+    event = read({"type": "identify", "userId": "ada", "context": {"traits": {"plan": "pro"}}})
+    assert event.traits == {"plan": "pro"}
+
+
+def test_a_self_alias_links_nothing() -> None:
+    assert read({"type": "alias", "userId": "ada", "previousId": "ada"}).link() is None
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (1, "not_an_object"),
+        ({}, "unknown_type"),
+        (track(type="trak"), "unknown_type"),
+        (track(type=["track"]), "unknown_type"),
+        (track(event=""), "no_event_name"),
+        (track(event=7), "no_event_name"),
+        (track(userId=None), "no_identity"),
+        (track(userId={"$ne": None}), "wrong_type"),
+        (track(properties=[1]), "wrong_type"),
+        (track(messageId="x" * 101), "id_too_long"),
+        (track(userId="x" * 256), "id_too_long"),
+        (track(event="x" * 256), "name_too_long"),
+        (track(properties={"n": 2**63}), "integer_out_of_range"),
+        (track(properties={"n": 1e25}), "integer_out_of_range"),
+        (track(properties={"a\0b": 1}), "nul_in_key"),
+        (track(properties={"k" * 129: 1}), "key_too_long"),
+        (track(properties={str(n): n for n in range(300)}), "too_many_keys"),
+        (track(properties={"text": "x" * 40_000}), "event_too_large"),
+        ({"type": "alias", "userId": "ada"}, "incomplete_alias"),
+    ],
+)
+def test_what_cannot_be_an_event_says_why(message: Any, code: str) -> None:
+    with pytest.raises(Unacceptable) as refused:
+        read(message)
+    assert refused.value.code == code
+
+
+def test_nesting_has_a_limit() -> None:
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(Unacceptable, match="32 levels"):
+        read(track(properties={"deep": deep}))
+
+
+def test_what_can_be_mended_is_mended_and_flagged() -> None:
+    event = read(track(properties={"a": "x\ud800y", "b": math.nan, "c": "emoji \U0001f600"}))
+    assert event.properties == {"a": "x\ufffdy", "b": None, "c": "emoji \U0001f600"}
+    assert event.flags == ("lone_surrogate", "not_a_number")
