@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 
 from gateway.clock import Clock
-from gateway.errors import Unauthenticated
+from gateway.errors import Forbidden, Unauthenticated
 from gateway.model.identity import Identity
 from gateway.model.scope import PERMISSIONS, Scope
 
@@ -15,6 +15,8 @@ AUDIENCE = "journey-gateway"
 ISSUER = "journey-gateway"
 #: What the web page may do: read, and make up visitors. Not `pii:read`.
 PAGE_PERMISSIONS = frozenset({"journeys:read", "kpis:read", "events:read", "visitors:create"})
+#: How long a page may renew its token.
+PAGE_HOURS = 12
 
 # Times are judged by the gateway's clock, not by the machine's as PyJWT would.
 _OPTIONS: Any = {
@@ -43,26 +45,43 @@ class Tokens:
         """
         return self._mint(workspace, minutes, {"sub": identity.value, "idt": identity.type, "vis": visitor})
 
-    def mint_page(self, workspace: str, minutes: int) -> str:
-        """A token for the web page: everybody's journeys, without personal data."""
-        return self._mint(workspace, minutes, {"perm": sorted(PAGE_PERMISSIONS)})
+    def mint_page(self, workspace: str, minutes: int, *, begun: int | None = None) -> str:
+        """A token for the web page: everybody's journeys, without personal data. `begun`: when its first was minted."""
+        begun = self._clock.now() if begun is None else begun
+        return self._mint(workspace, minutes, {"perm": sorted(PAGE_PERMISSIONS), "beg": begun})
+
+    def renew_page(self, token: str, minutes: int) -> str:
+        """Another page token for one that has not expired, up to 12 hours after the first.
+
+        Raises Unauthenticated, or Forbidden for a token that is not a page's.
+        """
+        claims = self._claims(token)
+        if "beg" not in claims:
+            raise Forbidden("Only the token of a page can be renewed.", hint="Mint a new one with POST /v1/token.")
+        if self._clock.now() - claims["beg"] > PAGE_HOURS * 3_600_000:
+            raise Unauthenticated("This page has been open too long.", hint="`journey-gateway page` prints a new one.")
+        return self.mint_page(claims["ws"], minutes, begun=claims["beg"])
 
     def read(self, token: str) -> Scope:
         """What a token opens; raises Unauthenticated when it is not ours or has expired."""
-        try:
-            claims = jwt.decode(
-                token, self._secret, algorithms=["HS256"], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
-            )
-        except jwt.PyJWTError:
-            raise Unauthenticated("The token is not valid.", hint="Mint one with POST /v1/token.") from None
-        if claims["exp"] * 1000 <= self._clock.now():
-            raise Unauthenticated("The token has expired.", hint="Mint a new one with POST /v1/token.")
+        claims = self._claims(token)
         return Scope(
             claims["ws"],
             subject=Identity(claims["idt"], claims["sub"]) if "sub" in claims else None,
             permissions=PERMISSIONS.keys() & claims.get("perm", ()),
             visitor=claims.get("vis", False),
         )
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, self._secret, algorithms=["HS256"], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
+            )
+        except jwt.PyJWTError:
+            raise Unauthenticated("The token is not valid.", hint="Mint one with POST /v1/token.") from None
+        if claims["exp"] * 1000 <= self._clock.now():
+            raise Unauthenticated("The token has expired.", hint="Mint a new one with POST /v1/token.")
+        return claims
 
     def _mint(self, workspace: str, minutes: int, claims: dict[str, Any]) -> str:
         base = {"iss": ISSUER, "aud": AUDIENCE, "ws": workspace, "exp": self.expiry(minutes) // 1000}

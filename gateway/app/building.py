@@ -191,7 +191,8 @@ async def _anchor(database: Database, clock: ServerClock) -> None:
 
 
 async def _keep_time(database: Database, clock: ServerClock) -> None:
-    while True:
+    task = asyncio.current_task()
+    while task is not None and not task.cancelling():  # a driver may swallow the cancelling itself
         await asyncio.sleep(_ANCHOR_SECONDS)
         with suppress(Unavailable):
             await _anchor(database, clock)

@@ -48,7 +48,7 @@ def build_app(gateway: Gateway) -> Starlette:
                 max_age=86_400,
             )
         ],
-        exception_handlers={404: _not_found},
+        exception_handlers={404: _not_found, Exception: _fault},
     )
 
 
@@ -74,6 +74,10 @@ async def _not_found(request: Request, error: Exception) -> JSONResponse:
         {"code": "NOT_FOUND", "message": "There is nothing here. Events go to /v1/batch, queries to /graphql."},
         status_code=404,
     )
+
+
+async def _fault(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"code": "INTERNAL", "message": "A fault of the gateway; its log says where."}, status_code=500)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -17,7 +17,7 @@ from gateway.access.tokens import Tokens
 from gateway.collect.answers import Post, answer
 from gateway.collect.bodies import Bodies, read_object
 from gateway.collect.segment import basic_key
-from gateway.errors import Forbidden, InvalidInput
+from gateway.errors import Forbidden, InvalidInput, Unauthenticated
 from gateway.model.event import JsonObject
 from gateway.model.identity import Identity
 from gateway.model.scope import Scope
@@ -36,7 +36,8 @@ def token_routes(
 
     `{"userId"}` or `{"anonymousId"}` with an API key that has `tokens:mint`: a token for that identity.
     `{"anonymousId"}` with a write key (Basic) or with a token that has `visitors:create`: a visitor's token, only
-    while that anonymousId is linked to no userId. `{"code"}` alone: a page token, once per code.
+    while that anonymousId is linked to no userId. `{"code"}` alone: a page token, once per code. `{"renew": true}`
+    with a page token: the next one, up to 12 hours after the first.
     """
     door = _Door(keyring, callers, tokens, identities, settings.token_minutes)
     return [Route("/v1/token", Post(Bodies(MAX_BODY_BYTES), door), name="token")]
@@ -51,14 +52,23 @@ class _Door:
     minutes: int
 
     async def __call__(self, scope: AsgiScope, headers: Headers, body: bytes) -> Response:
-        key, value = _asked(read_object(body))
+        content = read_object(body)
         expires = self.tokens.expiry(self.minutes)
+        if content == {"renew": True}:
+            return _reply(self._renewed(headers.get("authorization")), expires)
+        key, value = _asked(content)
         if key == "code":
             token = self.tokens.mint_page(await self.keyring.take_page_code(value), self.minutes)
         else:
             identity = Identity("userId" if key == "userId" else "anonymousId", value)
             token = await self._user_token(identity, headers.get("authorization"))
-        return answer({"token": token, "expiresAt": datetime.fromtimestamp(expires / 1000, UTC).isoformat()})
+        return _reply(token, expires)
+
+    def _renewed(self, authorization: str | None) -> str:
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("Renewing needs the page's token.", hint="Send `Authorization: Bearer …`.")
+        return self.tokens.renew_page(token.strip(), self.minutes)
 
     async def _user_token(self, identity: Identity, authorization: str | None) -> str:
         if identity.blocked:
@@ -89,6 +99,10 @@ class _Door:
             return False
         found = await self.identities.of_users(caller, [user])
         return any(other.type == "userId" for other in found[user])
+
+
+def _reply(token: str, expires: int) -> Response:
+    return answer({"token": token, "expiresAt": datetime.fromtimestamp(expires / 1000, UTC).isoformat()})
 
 
 def _asked(content: JsonObject) -> tuple[str, str]:

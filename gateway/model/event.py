@@ -31,7 +31,8 @@ class Event:
     """One stored event. Times are milliseconds since 1970 UTC.
 
     `at` is the corrected time, `seq` orders what shares a millisecond; both are stamped once, at intake.
-    `name` is the event's name for track, the page's or screen's name, else the type.
+    `name` is the event's name for track, the page's or screen's name, else the type. `extra` is whatever else the
+    message held at its top (`integrations`, `category`, …).
     """
 
     id: bytes
@@ -49,6 +50,7 @@ class Event:
     properties: JsonObject = field(default_factory=dict)
     traits: JsonObject = field(default_factory=dict)
     context: JsonObject = field(default_factory=dict)
+    extra: JsonObject = field(default_factory=dict)
     previous_id: str | None = None
     group_id: str | None = None
     sent_at: int | None = None

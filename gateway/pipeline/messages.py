@@ -28,7 +28,13 @@ SKEW_MS = 60_000
 
 _TYPES = {kind.value: kind for kind in EventType}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NOT_CONTENT = ("sentAt", "receivedAt", "writeKey")
+_NOT_CONTENT = frozenset({"sentAt", "receivedAt", "writeKey"})
+_PLACED_ALWAYS = _NOT_CONTENT | {
+    *("type", "messageId", "userId", "anonymousId", "previousId", "groupId"),
+    *("timestamp", "originalTimestamp", "properties", "traits", "context"),
+}
+#: Keys that have a place of their own in an event, by whether it is a track.
+_PLACED = {True: _PLACED_ALWAYS | {"event"}, False: _PLACED_ALWAYS | {"name"}}
 
 
 class Unacceptable(Exception):
@@ -106,6 +112,7 @@ def read_message(message: Any, origin: Origin, *, seq: int, fallback_id: Callabl
         properties=_object(message, "properties"),
         traits=_traits(message, kind),
         context=_object(message, "context"),
+        extra={key: value for key, value in message.items() if key not in _PLACED[kind is EventType.TRACK]},
         content_hash=digest(canonical),
         flags=tuple(sorted(cleaning.flags)),
     )

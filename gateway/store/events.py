@@ -60,6 +60,7 @@ def to_document(event: Event, *, escape: bool) -> Document:
         "properties": guard(event.properties),
         "traits": guard(event.traits),
         "context": guard(event.context),
+        "extra": guard(event.extra),
         "hash": event.content_hash,
         "flags": list(event.flags),
     }
@@ -95,6 +96,7 @@ def from_document(row: Document) -> Event:
         properties=readable(row["properties"]),
         traits=readable(row["traits"]),
         context=readable(row["context"]),
+        extra=readable(row["extra"]),
         content_hash=bytes(row["hash"]),
         flags=tuple(row["flags"]),
     )

@@ -144,6 +144,17 @@ async def test_an_address_opens_the_page_once_and_its_code_is_gone_at_once(page:
     await page.until(LIVE)
 
 
+async def test_an_expired_token_ends_in_words_not_in_errors(page: Page, served: Served) -> None:
+    await opened(page, served)
+    await page.evaluate(
+        "sessionStorage.setItem('journey-gateway.page', JSON.stringify({"
+        "...JSON.parse(sessionStorage.getItem('journey-gateway.page')), expiresAt: Date.now() + 1500}))"
+    )
+    await page.call("Page.reload")
+    await page.until("document.querySelector('#welcome h2')?.textContent === 'The page has signed out'")
+    assert await page.evaluate("document.querySelector('#areas').hidden && sessionStorage.length === 0")
+
+
 async def test_every_click_of_a_visitor_moves_the_journey_and_says_why(page: Page, served: Served) -> None:
     await opened(page, served)
     for clicks, stage, event in (

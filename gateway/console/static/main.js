@@ -19,9 +19,12 @@ const NO_ADDRESS = {
   text: "It opens with a code that is good for one time, and this address has none that still opens. For a new one:",
 };
 const EXPIRED = {
-  title: "That was an hour",
-  text: "For safety the page signs out by itself, and its hour is over. To go on:",
+  title: "The page has signed out",
+  text: "For safety it does so by itself after a while: an hour, unless the gateway is set otherwise. To go on:",
 };
+
+// A longer one would end at once.
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 const banner = new Banner(element("live"), element("live-text"), element("banner"));
 
@@ -93,5 +96,5 @@ function open({ token, expiresAt }) {
     forgetSession();
     signedOut(EXPIRED);
   }
-  setTimeout(end, expiresAt - Date.now());
+  setTimeout(end, Math.min(expiresAt - Date.now(), LONGEST_TIMEOUT_MS));
 }

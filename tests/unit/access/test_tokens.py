@@ -10,7 +10,7 @@ import pytest
 
 from gateway.access.tokens import AUDIENCE, ISSUER, PAGE_PERMISSIONS, Tokens
 from gateway.clock import FrozenClock
-from gateway.errors import Unauthenticated
+from gateway.errors import Forbidden, Unauthenticated
 from gateway.model.identity import Identity
 from gateway.model.scope import PERMISSIONS, Scope
 
@@ -49,6 +49,22 @@ def test_a_page_token_opens_everybody_without_personal_data(tokens: Tokens) -> N
     assert scope == Scope("demo", permissions=PAGE_PERMISSIONS)
     assert "pii:read" not in scope.permissions
     assert PERMISSIONS.keys() >= PAGE_PERMISSIONS
+
+
+def test_a_page_token_is_renewed_for_half_a_day_and_no_longer(tokens: Tokens, clock: FrozenClock) -> None:
+    token = tokens.mint_page("demo", 60)
+    for _ in range(24):
+        clock.advance(30 * 60_000)
+        token = tokens.renew_page(token, 60)
+    assert tokens.read(token) == Scope("demo", permissions=PAGE_PERMISSIONS)
+    clock.advance(30 * 60_000)
+    with pytest.raises(Unauthenticated, match="open too long"):
+        tokens.renew_page(token, 60)
+
+
+def test_no_other_token_is_renewed(tokens: Tokens) -> None:
+    with pytest.raises(Forbidden):
+        tokens.renew_page(tokens.mint_user("acme", ADA, 60), 60)
 
 
 def test_a_token_ends_when_it_says(tokens: Tokens, clock: FrozenClock) -> None:

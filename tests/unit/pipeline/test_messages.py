@@ -137,6 +137,11 @@ def test_an_identify_takes_traits_from_the_context_too() -> None:
     assert event.traits == {"plan": "pro"}
 
 
+def test_whatever_else_a_message_holds_is_kept() -> None:
+    event = read(track(integrations={"All": False}, channel="server", version=1))
+    assert event.extra == {"integrations": {"All": False}, "channel": "server", "version": 1}
+
+
 def test_a_self_alias_links_nothing() -> None:
     assert read({"type": "alias", "userId": "ada", "previousId": "ada"}).link() is None
 
