@@ -1,4 +1,5 @@
 """`python -m gateway` is `journey-gateway`."""
+
 from __future__ import annotations
 
 from gateway.cli import main

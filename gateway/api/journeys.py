@@ -13,7 +13,7 @@ from gateway.api.context import Context, Info
 from gateway.api.events import EVENTS, Event, load_events
 from gateway.api.maps import JourneyMap, Stage, patience, stage_of
 from gateway.api.nodes import Node
-from gateway.api.scalars import Cursor, DateTime, in_words
+from gateway.api.scalars import Cursor, DateTime
 from gateway.contract import Contract
 from gateway.contract import JourneyMap as MapFile
 from gateway.contract import Stage as StageFile
@@ -249,8 +249,7 @@ def _entered(journey_map: MapFile, visit: Visit) -> str:
 
 def _cause(journey_map: MapFile, visit: Visit) -> str:
     rules = (rule for stage in journey_map.stages for rule in stage.enter)
-    name = next((f'"{rule.event}"' for rule in rules if rule.id == visit.rule), "an event")
-    return f"{name} on {in_words(visit.entered_at)}"
+    return next((f'"{rule.event}"' for rule in rules if rule.id == visit.rule), "an event")
 
 
 def _standing(journey_map: MapFile, run: Run) -> str:
@@ -260,6 +259,6 @@ def _standing(journey_map: MapFile, run: Run) -> str:
     if run.status is Status.ABANDONED:
         return (
             f'Abandoned in "{_stage(journey_map, visit.stage).file.label}": nothing more happened for '
-            f"{patience(journey_map)} after {in_words(run.last_at)}"
+            f"{patience(journey_map)}"
         )
     return _entered(journey_map, visit)

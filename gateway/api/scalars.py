@@ -27,11 +27,6 @@ def iso(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:03}Z".rjust(24, "0")
 
 
-def in_words(milliseconds: int) -> str:
-    """`2026-11-21 10:03:05 UTC`."""
-    return iso(milliseconds)[:19].replace("T", " ") + " UTC"
-
-
 def _read_time(value: object) -> DateTime:
     try:
         moment = datetime.fromisoformat(value if isinstance(value, str) else "")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ log = logging.getLogger("gateway.cli")
 WORKSPACE = "demo"
 SEED = 1
 RATE = 2.0
+_PART = 1_000
 _USER = Identity("userId", "ada")
 _TOKEN_MINUTES = 7 * 24 * 60
 
@@ -76,10 +78,19 @@ class Demo:
         row = await imports.begin(key, WORKSPACE, self._gateway.clock.now())
         population = Population(SEED, datetime.fromtimestamp(row["base"] / 1000, UTC))
         if not row["rows"]:
-            tally = await player.play(population.backfill())
-            await imports.reached(key, WORKSPACE, tally.sent)
-            click.echo(f"Eight weeks of visitors are in: {tally.sent:,} events.")
+            sent = 0
+            emissions = population.backfill()
+            while part := list(islice(emissions, _PART)):
+                sent += (await player.play(part)).sent
+                await self._derived()
+            await imports.reached(key, WORKSPACE, sent)
+            click.echo(f"Eight weeks of visitors are in: {sent:,} events.")
         return population
+
+    async def _derived(self) -> None:
+        """Wait for derivation, so that somebody who tries the shop meanwhile does not stand behind eight weeks."""
+        while await self._gateway.events.underived(WORKSPACE):  # noqa: ASYNC110 - another process may derive
+            await asyncio.sleep(0.02)
 
     async def _credentials(self) -> Credentials:
         """Those of the last start as long as they still open; else new ones."""

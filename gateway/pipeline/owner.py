@@ -112,7 +112,7 @@ class Deriver:
             await self._catch_up(lease)
         inserts = [{"$match": {"operationType": "insert"}}]
         async with self._database.watch(COLLECTION, inserts, start_at=lease.offset, max_await_ms=200) as stream:
-            log.info("deriving", extra={"epoch": lease.epoch})
+            log.debug("deriving", extra={"epoch": lease.epoch})
             while not self._stopping.is_set():
                 await self._next(lease, stream)
 

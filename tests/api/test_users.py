@@ -32,7 +32,7 @@ async def test_a_user_reads_their_own_journey_in_one_request(gateway: Gateway) -
     assert [visit["stage"]["key"] for visit in journey["stageVisits"]] == ["browse", "cart"]
     cart = journey["stageVisits"][1]
     assert cart["because"] == {
-        "text": 'In "Something in the cart" because of "Product Added" on 2026-11-21 09:50:00 UTC',
+        "text": 'In "Something in the cart" because of "Product Added"',
         "rule": "purchase.cart.enter[0]",
         "events": [{"name": "Product Added", "properties": {"price": 12.5}}],
     }
@@ -149,15 +149,13 @@ async def test_a_completed_and_an_abandoned_run_say_why(gateway: Gateway) -> Non
     bought, given_up = (await gateway.ask(query, await gateway.api_key()))["journeys"]["nodes"]
     assert (bought["run"], bought["status"], bought["stage"]["key"]) == (2, "COMPLETED", "purchased")
     assert bought["because"] == {
-        "text": 'Completed with "Bought" because of "Order Completed" on 2026-11-21 09:59:00 UTC',
+        "text": 'Completed with "Bought" because of "Order Completed"',
         "events": [{"name": "Order Completed"}],
     }
     assert bought["nextStages"] == given_up["nextStages"] == []
     assert given_up["status"] == "ABANDONED"
     assert given_up["endedAt"] == "2026-10-29T10:00:00.000Z"
-    assert given_up["because"]["text"] == (
-        'Abandoned in "Browsing": nothing more happened for 7 days after 2026-10-22 10:00:00 UTC'
-    )
+    assert given_up["because"]["text"] == ('Abandoned in "Browsing": nothing more happened for 7 days')
 
 
 async def test_journeys_are_found_by_map_stage_and_status(gateway: Gateway) -> None:

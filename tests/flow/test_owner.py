@@ -52,7 +52,7 @@ async def store(database: Database, events: list[Event]) -> None:
 
 async def derived(database: Database, count: int) -> None:
     async with asyncio.timeout(20):
-        while await database.count("work", {}) < count:
+        while await database.count("work", {}) < count:  # noqa: ASYNC110 - the owner tells nobody
             await asyncio.sleep(0.05)
 
 
@@ -119,7 +119,7 @@ async def test_time_alone_turns_a_journey_abandoned_and_says_so(prepared: Databa
     rows = await prepared.find("journeys", {})
     assert [row["status"] for row in rows] == ["active"]
     async with asyncio.timeout(20):
-        while not await prepared.count("journeys", {"status": "abandoned"}):
+        while not await prepared.count("journeys", {"status": "abandoned"}):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     owner.stop()
     await running

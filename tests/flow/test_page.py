@@ -144,12 +144,22 @@ async def test_an_address_opens_the_page_once_and_its_code_is_gone_at_once(page:
     await page.until(LIVE)
 
 
-async def test_an_expired_token_ends_in_words_not_in_errors(page: Page, served: Served) -> None:
+KEEP = """sessionStorage.setItem('journey-gateway.page', JSON.stringify({{
+  ...JSON.parse(sessionStorage.getItem('journey-gateway.page')), expiresAt: Date.now() + 1500, {more} }}))"""
+
+
+async def test_a_token_that_ends_soon_is_renewed_and_live_goes_on(page: Page, served: Served) -> None:
     await opened(page, served)
-    await page.evaluate(
-        "sessionStorage.setItem('journey-gateway.page', JSON.stringify({"
-        "...JSON.parse(sessionStorage.getItem('journey-gateway.page')), expiresAt: Date.now() + 1500}))"
-    )
+    await page.evaluate(KEEP.format(more=""))
+    await page.call("Page.reload")
+    await page.until("JSON.parse(sessionStorage.getItem('journey-gateway.page')).expiresAt > Date.now() + 60_000")
+    await page.until(LIVE)
+    assert await page.evaluate("document.querySelector('#welcome').hidden")
+
+
+async def test_a_token_that_no_longer_opens_ends_in_words_not_in_errors(page: Page, served: Served) -> None:
+    await opened(page, served)
+    await page.evaluate(KEEP.format(more="token: 'expired'"))
     await page.call("Page.reload")
     await page.until("document.querySelector('#welcome h2')?.textContent === 'The page has signed out'")
     assert await page.evaluate("document.querySelector('#areas').hidden && sessionStorage.length === 0")

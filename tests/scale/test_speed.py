@@ -133,7 +133,7 @@ async def test_post_to_subscriber(running: RunningGateway, capsys: pytest.Captur
     assert len(lags) == len(deliveries)
     say(
         capsys,
-        f"POST to subscriber at {rate} events/s (10 a request) for {seconds} s, ms; sender and gql client share a process",
+        f"POST to subscriber at {rate} events/s, 10 a request, for {seconds} s, in ms (one process sends and listens)",
         [
             ("sent to acknowledged, p50 / p99", quantiles(acks)),
             ("sent to subscriber, p50 / p99 (aim 100 / 300)", quantiles(lags)),

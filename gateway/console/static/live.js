@@ -32,6 +32,14 @@ export class Live {
     if (this.#socket?.acknowledged) this.#begin(id);
   }
 
+  /** Signs in anew, with the token of now; each subscription goes on behind its last cursor. */
+  reconnect() {
+    const socket = this.#socket;
+    if (socket === null) return; // it is about to
+    this.#connect();
+    socket.close();
+  }
+
   /** Ends it for good. */
   close() {
     clearInterval(this.#pings);

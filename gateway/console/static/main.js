@@ -20,11 +20,13 @@ const NO_ADDRESS = {
 };
 const EXPIRED = {
   title: "The page has signed out",
-  text: "For safety it does so by itself after a while: an hour, unless the gateway is set otherwise. To go on:",
+  text: "For safety it does so by itself after half a day. To go on:",
 };
 
-// A longer one would end at once.
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+// Renewed after this share of a token's time, so that a gateway that is away for a while costs nothing.
+const RENEW_AFTER = 0.75;
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1; // a longer one would end at once
+const RENEW_AGAIN_MS = 20_000;
 
 const banner = new Banner(element("live"), element("live-text"), element("banner"));
 
@@ -52,13 +54,13 @@ function signedOut(why) {
   welcome(element("welcome"), why);
 }
 
-function open({ token, expiresAt }) {
+function open(session) {
   element("areas").hidden = false;
   const announcer = new Announcer(element("spoken"));
-  const map = new MapPanel(element("map"), token);
-  const kpi = new KpiPanel(element("kpi"), token);
-  const feed = new FeedPanel(element("feed"), token);
-  const visitor = new VisitorPanel(element("visitor"), token, {
+  const map = new MapPanel(element("map"), session);
+  const kpi = new KpiPanel(element("kpi"), session);
+  const feed = new FeedPanel(element("feed"), session);
+  const visitor = new VisitorPanel(element("visitor"), session, {
     onUser: (id) => [map, feed].forEach((area) => area.ownUser(id)),
     announcer,
   });
@@ -69,7 +71,7 @@ function open({ token, expiresAt }) {
     readAll();
   };
   let broken = false;
-  const live = new Live(token, (state) => {
+  const live = new Live(session, (state) => {
     banner.state(state);
     if (state === "denied") end();
     if (state === "lost" && !broken) announcer.own("Live updates are lost; trying again");
@@ -90,11 +92,30 @@ function open({ token, expiresAt }) {
     feed.stored(change);
   });
 
+  let timer = 0;
+
   function end() {
+    clearTimeout(timer);
     live.close();
     visitor.close();
     forgetSession();
     signedOut(EXPIRED);
   }
-  setTimeout(end, Math.min(expiresAt - Date.now(), LONGEST_TIMEOUT_MS));
+
+  async function renew() {
+    try {
+      await session.renew();
+      live.reconnect();
+      renewLater((session.expiresAt - Date.now()) * RENEW_AFTER);
+    } catch (problem) {
+      if (problem.denied || session.expiresAt < Date.now()) end();
+      else renewLater(RENEW_AGAIN_MS);
+    }
+  }
+
+  function renewLater(pause) {
+    timer = setTimeout(renew, Math.min(Math.max(pause, 0), LONGEST_TIMEOUT_MS));
+  }
+
+  renewLater((session.expiresAt - Date.now()) * RENEW_AFTER);
 }

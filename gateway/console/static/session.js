@@ -6,7 +6,24 @@ const KEY = "journey-gateway.page";
 
 let code = null;
 
-/** `{token, expiresAt}`, or null when a fresh address is needed. Throws Problem when the gateway does not answer. */
+/** Stands for its token wherever one is written, also after the token has been renewed. */
+class Session {
+  constructor({ token, expiresAt }) {
+    Object.assign(this, { token, expiresAt });
+  }
+
+  toString() {
+    return this.token;
+  }
+
+  /** Exchanges the token for the next one. Throws Problem. */
+  async renew() {
+    Object.assign(this, await mint({ renew: true }, this.token));
+    keep(this);
+  }
+}
+
+/** The Session, or null when a fresh address is needed. Throws Problem when the gateway does not answer. */
 export async function openSession() {
   const given = new URLSearchParams(location.hash.slice(1)).get("code");
   if (given !== null) {
@@ -16,8 +33,8 @@ export async function openSession() {
   }
   if (code === null) return kept();
   try {
-    const session = await mint({ code });
-    sessionStorage.setItem(KEY, JSON.stringify(session));
+    const session = new Session(await mint({ code }));
+    keep(session);
     code = null;
     return session;
   } catch (problem) {
@@ -32,10 +49,14 @@ export function forgetSession() {
   sessionStorage.removeItem(KEY);
 }
 
+function keep({ token, expiresAt }) {
+  sessionStorage.setItem(KEY, JSON.stringify({ token, expiresAt }));
+}
+
 function kept() {
   try {
     const session = JSON.parse(sessionStorage.getItem(KEY));
-    return session?.expiresAt > Date.now() ? session : null;
+    return session?.expiresAt > Date.now() ? new Session(session) : null;
   } catch {
     return null;
   }

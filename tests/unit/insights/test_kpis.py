@@ -217,7 +217,9 @@ async def test_pages_of_events_join_without_overlap_or_hole(
 
 
 # Few users, names and minutes, so that ties, repeated steps and returns are common.
-EVENTS = st.lists(st.tuples(st.sampled_from("pqrs"), st.sampled_from("AABBCx"), st.integers(0, 9)), min_size=8, max_size=24)
+EVENTS = st.lists(
+    st.tuples(st.sampled_from("pqrs"), st.sampled_from("AABBCx"), st.integers(0, 9)), min_size=8, max_size=24
+)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

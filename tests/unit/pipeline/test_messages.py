@@ -39,14 +39,18 @@ JSON = st.recursive(
 
 @given(JSON | st.fixed_dictionaries({"type": st.just("track"), "event": JSON, "userId": JSON, "properties": JSON}))
 def test_anything_is_an_event_that_can_be_stored_or_a_reason(message: Any) -> None:
+    event, reason = None, None
     try:
         event = read(message)
-    except Unacceptable as reason:
+    except Unacceptable as refused:
+        reason = refused
+    assert (event is None) != (reason is None)
+    if event is not None:
+        orjson.dumps(event.properties)
+        assert event.user_id or event.anonymous_id
+    if reason is not None:
         assert reason.code
         assert str(reason)
-        return
-    orjson.dumps(event.properties)
-    assert event.user_id
 
 
 @given(
