@@ -34,9 +34,6 @@ def test_a_moment_is_written_with_milliseconds(milliseconds: int, text: str) -> 
     assert iso(milliseconds) == text
 
 
-def test_a_moment_is_told_to_people_in_seconds() -> None:
-
-
 @given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
 def test_a_moment_comes_back_as_it_went(milliseconds: int) -> None:
     assert read_time(iso(milliseconds)) == milliseconds
