@@ -54,7 +54,7 @@ class Demo:
         """Print how to get in; play the population for as long as this is open."""
         credentials = await self._credentials()
         code = await self._gateway.keyring.create_page_code(WORKSPACE, minutes=60)
-        click.echo(_welcome(self._url, f"{self._url}/#code={code}", credentials))
+        click.echo(_welcome(self._url, f"{self._url}/#code={code}", credentials, self._file.parent))
         task = asyncio.create_task(self._play(credentials.write_key))
         try:
             yield
@@ -132,7 +132,7 @@ def _write(file: Path, url: str, credentials: Credentials) -> None:
         out.writelines(f"{name}={value}\n" for name, value in lines.items())
 
 
-def _welcome(url: str, page: str, credentials: Credentials) -> str:
+def _welcome(url: str, page: str, credentials: Credentials, folder: Path) -> str:
     event = '{"userId":"ada","event":"Product Viewed","properties":{"name":"Desk lamp"}}'
     bearer = f"-H 'Authorization: Bearer {credentials.user_token}' -H 'Content-Type: application/json'"
     query = '{"query":"{ me { journey(map: \\"purchase\\") { stage { label } because { text } } } }"}'
@@ -152,7 +152,7 @@ Send an event, ask for that user's journey, watch all journeys live:
   curl -s {url}/graphql {bearer} -d '{query}'
   {_command()} watch --url {url} --token {credentials.api_key}
 
-Ctrl-C stops it; the data stays in .gateway/.
+Ctrl-C stops it; the data stays in {folder}.
 """
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx2
 from gql import Client, gql
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
 
-from tests.flow.conftest import RunningGateway
+from tests.flow.conftest import RunningGateway, free_port
 
 JOURNEYS = """subscription Watch($after: Cursor) {
   journeyChanged(map: "purchase", after: $after) {
@@ -91,8 +92,6 @@ async def test_a_subscription_survives_a_restart_of_the_gateway(running: Running
 
 
 async def test_a_second_process_serves_subscriptions_on_what_the_first_derives(running: RunningGateway) -> None:
-    from tests.flow.conftest import free_port
-
     second = RunningGateway(running.environment, free_port(), running.write_key, running.api_key)
     await asyncio.to_thread(second.start)
     try:
@@ -111,6 +110,19 @@ async def test_a_second_process_serves_subscriptions_on_what_the_first_derives(r
         await asyncio.to_thread(second.stop)
 
 
+async def test_the_same_on_motor(gateway_environment: dict[str, str]) -> None:
+    gateway = RunningGateway({**gateway_environment, "GATEWAY_DRIVER": "motor"}, free_port())
+    await asyncio.to_thread(gateway.set_up)
+    try:
+        ready = asyncio.Event()
+        watching = asyncio.create_task(collect(gateway, JOURNEYS, "journeyChanged", 1, ready))
+        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.to_thread(gateway.batch, track("ada", "Product Viewed"))
+        assert (await asyncio.wait_for(watching, 20))[0]["to"]["key"] == "browse"
+    finally:
+        assert await asyncio.to_thread(gateway.stop) == 0
+
+
 async def test_queries_through_gql_over_http(running: RunningGateway) -> None:
     await asyncio.to_thread(running.batch, track("ada", "Product Viewed"), track("bob", "Product Viewed"))
     running.until("{ users { totalCount } }", lambda data: data["users"]["totalCount"] == 2)
@@ -122,8 +134,6 @@ async def test_queries_through_gql_over_http(running: RunningGateway) -> None:
 
 
 async def test_me_opens_one_user_only(running: RunningGateway) -> None:
-    import httpx2
-
     await asyncio.to_thread(running.batch, track("ada", "Product Viewed"), track("bob", "Product Added"))
     users = running.until("{ users { nodes { id } } }", lambda data: len(data["users"]["nodes"]) == 2)["users"]["nodes"]
     answer = httpx2.post(running.url + "/v1/token", json={"userId": "ada"}, headers=running.api)
