@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +36,7 @@ MAX_BODY_BYTES = 256 * 1024
 INIT_SECONDS = 5
 MAX_SUBSCRIPTIONS = 100
 
+_LONG_NUMBER = re.compile("[0-9]{19}")
 _LONGEST_REASON = 123  # bytes, in a WebSocket's close frame
 _HINT = 'Send {"query": "…", "variables": {…}} as application/json.'
 
@@ -146,7 +148,7 @@ class _Door(GraphQL[Context, None]):
         if content_type.strip().lower() != "application/json":
             raise HTTPException(415, "The body is not application/json")
         try:
-            data = orjson.loads(await request.get_body())
+            data: Any = _read_json(await request.get_body())
         except orjson.JSONDecodeError:
             raise InvalidInput("The body is not JSON in UTF-8, or nested too deeply.", hint=_HINT) from None
         if not _is_request(data):
@@ -194,10 +196,21 @@ class _Door(GraphQL[Context, None]):
     def decode_json(self, data: str | bytes) -> object:
         if len(data) > MAX_BODY_BYTES:
             raise json.JSONDecodeError("too long", "", 0)
-        return orjson.loads(data)
+        return _read_json(data)
 
     def encode_json(self, data: object) -> bytes:
         return orjson.dumps(data)
+
+
+def _read_json(data: str | bytes) -> object:
+    """JSON with its integers exact; orjson would round those beyond 64 bits, and an id would become another."""
+    value = orjson.loads(data)
+    text = data if isinstance(data, str) else data.decode()
+    return json.loads(text, parse_int=_integer) if _LONG_NUMBER.search(text) else value
+
+
+def _integer(digits: str) -> int:
+    return int(digits[:4_000])  # Python refuses to read longer ones; this one is out of range in any case
 
 
 def _is_request(data: object) -> bool:

@@ -41,6 +41,7 @@ def to_document(event: Event, *, escape: bool) -> Document:
     """The stored form; `escape` is False when intake saw no key that needs it."""
     guard = escaped if escape else _as_is
     return {
+        **({"escaped": True} if escape else {}),
         "_id": event.id,
         "workspace": event.workspace,
         "source": event.source,
@@ -72,11 +73,12 @@ def _as_is(value: JsonObject) -> JsonObject:
 
 def readable(value: JsonObject) -> JsonObject:
     """`value` with its keys as they were sent."""
-    return _rewrite(value, _UNESCAPES) if value else {}
+    return _rewrite(value, _UNESCAPES)  # type: ignore[no-any-return]
 
 
 def from_document(row: Document) -> Event:
     """A stored event."""
+    as_sent = readable if row.get("escaped") else _as_is
     return Event(
         id=bytes(row["_id"]),
         workspace=row["workspace"],
@@ -93,10 +95,10 @@ def from_document(row: Document) -> Event:
         received_at=row["receivedAt"],
         sent_at=row["sentAt"],
         original_timestamp=row["originalTimestamp"],
-        properties=readable(row["properties"]),
-        traits=readable(row["traits"]),
-        context=readable(row["context"]),
-        extra=readable(row["extra"]),
+        properties=as_sent(row["properties"]),
+        traits=as_sent(row["traits"]),
+        context=as_sent(row["context"]),
+        extra=as_sent(row["extra"]),
         content_hash=bytes(row["hash"]),
         flags=tuple(row["flags"]),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -127,7 +128,7 @@ class Gateway:
 
     async def post(self, body: object, authorization: str | None = None, **headers: str) -> httpx2.Response:
         """One request; a body that is not bytes is sent as JSON."""
-        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {"content-type": "application/json", **headers}
         if authorization is not None:
             given["authorization"] = authorization

@@ -181,3 +181,10 @@ async def test_what_is_not_acknowledged_says_so(gateway: Gateway, monkeypatch: p
 async def test_an_input_of_the_wrong_kind_is_refused(idle_gateway: Gateway, given: dict[str, object]) -> None:
     error = await idle_gateway.refusal(TRACK, await idle_gateway.api_key(), input={"userId": "ann", **given})
     assert error["extensions"]["code"] == "INVALID_INPUT"
+
+
+async def test_a_number_beyond_64_bits_is_said_and_not_rounded(gateway: Gateway) -> None:
+    key = await gateway.api_key()
+    answer = await sent(gateway, TRACK, key, event="A", userId="ann", properties={"id": 99999999999999999999})
+    assert (answer["verdict"], answer["eventId"]) == ("QUARANTINED", None)
+    assert answer["errors"][0]["code"] == "INTEGER_OUT_OF_RANGE"
