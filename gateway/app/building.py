@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
 from gateway.clock import ServerClock, random_secret
 from gateway.contract import Contract, find_schema_root, load_contract
-from gateway.errors import GatewayError, SetupError, Unavailable
+from gateway.errors import SetupError, Unavailable
 from gateway.live.hub import Hub
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.folding import Fold
@@ -34,8 +33,6 @@ from gateway.store.lanes import Lanes
 from gateway.store.measures import Measures
 from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
-
-log = logging.getLogger("gateway.app")
 
 _ANCHOR_SECONDS = 10.0
 
@@ -66,13 +63,11 @@ class Gateway:
     async def deriving(self) -> AsyncIterator[None]:
         """Derive in the background, as soon as no other process does."""
         task = asyncio.create_task(self.deriver.run())
-        task.add_done_callback(_report)
         try:
             yield
         finally:
             self.deriver.stop()
-            with suppress(GatewayError):
-                await task
+            await task
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:
@@ -196,8 +191,3 @@ async def _keep_time(database: Database, clock: ServerClock) -> None:
         await asyncio.sleep(_ANCHOR_SECONDS)
         with suppress(Unavailable):
             await _anchor(database, clock)
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("derivation has ended", extra={"error": type(task.exception()).__name__})

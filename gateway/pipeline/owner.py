@@ -73,6 +73,9 @@ class Deriver:
                     await self._guarded(self._catch_up(lease))
             except Unavailable as reason:
                 log.warning("derivation waits", extra={"reason": reason.code, "lost": isinstance(reason, LeaseLost)})
+            except Exception:
+                # Nothing of the batch was written: it is tried again, and the log says where it fails.
+                log.exception("derivation failed; trying again")
             await self._pause(_PAUSE_SECONDS)
         if lease is not None:
             await self._guarded(self._lanes.release(lease))

@@ -151,3 +151,21 @@ async def test_an_event_that_does_not_fold_sets_its_user_aside_and_nobody_else(
     owner.stop()
     await running
     assert sum(row["events"] for row in await prepared.find("users", {})) == 21
+
+
+async def test_a_failure_nobody_foresaw_is_tried_again(prepared: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, failures = deriver(prepared), iter([True, True])
+    publish = Lanes.publish
+
+    async def sometimes(self: Lanes, *arguments: object, **options: object) -> object:
+        if next(failures, False):
+            raise KeyError("planted")
+        return await publish(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lanes, "publish", sometimes)
+    running = asyncio.create_task(owner.run())
+    await store(prepared, [event(number) for number in range(10)])
+    await derived(prepared, 10)
+    owner.stop()
+    await running
+    assert await prepared.count("feed", {"kind": "event"}) == 10
