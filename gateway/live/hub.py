@@ -214,6 +214,7 @@ class Hub:
         except TimeoutError:
             self._leave(subscriber)
             raise Unavailable("Live updates are not available while MongoDB is away.", hint="Try again.") from None
+        subscriber.behind = False  # what was missed until now, it reads from the feed in any case
 
     def _leave(self, subscriber: _Subscriber) -> None:
         key = (subscriber.watch.workspace, subscriber.watch.kind)
