@@ -73,7 +73,7 @@ def sessions(events: list[Event]) -> list[tuple[int, int, int]]:
 def journeys(
     events: list[Event], stages: list[tuple[str, set[str]]], limit: int, as_of: int
 ) -> list[tuple[str, list[str], int]]:
-    """(status, stages visited, started) of one person's runs; a run starts in the first stage, ends in the last."""
+    """(status, stages visited, started) of one person's runs; a run starts in any stage but the last, which ends it."""
     names = [name for name, _ in stages]
     runs: list[dict[str, Any]] = []
     for event in events:
@@ -85,7 +85,7 @@ def journeys(
         if stage is None:
             continue
         if run is None:
-            if stage == names[0]:
+            if stage != names[-1]:
                 runs.append({"status": "active", "stages": [stage], "start": event["at"], "last": event["at"]})
             continue
         run["last"] = event["at"]

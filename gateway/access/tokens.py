@@ -28,7 +28,7 @@ _OPTIONS: Any = {
 
 
 class Tokens:
-    """Mints tokens and reads them. Claims: `ws` workspace, `sub` and `idt` identity, `vis` visitor, `perm`."""
+    """Mints tokens and reads them. Claims: `ws` workspace, `sub` and `idt` identity, `perm`."""
 
     def __init__(self, secret: str, clock: Clock) -> None:
         self._secret = secret
@@ -38,12 +38,13 @@ class Tokens:
         """When a token minted now for `minutes` ends: milliseconds, on a full second."""
         return (self._clock.now() // 1000 + minutes * 60) * 1000
 
-    def mint_user(self, workspace: str, identity: Identity, minutes: int, visitor: bool = False) -> str:
+    def mint_user(self, workspace: str, identity: Identity, minutes: int) -> str:
         """A token that opens one identity's own journey.
 
-        `visitor`: only as long as that identity is not linked to a userId; the API checks that at every use.
+        One for an anonymousId is a visitor's: it opens only as long as that identity is not linked to a userId, which
+        anybody who knows a write key can do. The API checks that at every use.
         """
-        return self._mint(workspace, minutes, {"sub": identity.value, "idt": identity.type, "vis": visitor})
+        return self._mint(workspace, minutes, {"sub": identity.value, "idt": identity.type})
 
     def mint_page(self, workspace: str, minutes: int, *, begun: int | None = None) -> str:
         """A token for the web page: everybody's journeys, without personal data. `begun`: when its first was minted."""
@@ -69,7 +70,7 @@ class Tokens:
             claims["ws"],
             subject=Identity(claims["idt"], claims["sub"]) if "sub" in claims else None,
             permissions=PERMISSIONS.keys() & claims.get("perm", ()),
-            visitor=claims.get("vis", False),
+            visitor=claims.get("idt") == "anonymousId",
         )
 
     def _claims(self, token: str) -> dict[str, Any]:

@@ -89,9 +89,15 @@ class Admission(SchemaExtension):
         yield
 
     def on_parse(self) -> Iterator[None]:
-        if self.execution_context.query:
-            self._text = self._gate.read(self.execution_context.query)
-            self.execution_context.graphql_document = self._text.document
+        execution = self.execution_context
+        if execution.query:
+            execution.parse_options = {"max_tokens": MAX_TOKENS}
+            try:
+                self._text = self._gate.read(execution.query)
+            except GraphQLError:
+                pass  # Strawberry finds the same, and tells it over HTTP and WebSocket alike
+            else:
+                execution.graphql_document = self._text.document
         yield
 
     def on_validate(self) -> Iterator[None]:
@@ -104,6 +110,9 @@ class Admission(SchemaExtension):
 
     def _refused_for_caller(self, known: _Known, schema: GraphQLSchema) -> list[GraphQLError]:
         execution = self.execution_context
+        operations = [one for one in known.document.definitions if isinstance(one, OperationDefinitionNode)]
+        if execution.operation_name is None and len(operations) > 1:
+            return [GraphQLError("The text has several operations: say which in `operationName`.")]
         operation = get_operation_ast(known.document, execution.operation_name)
         assert operation is not None  # Strawberry has looked it up to find its type
         scope = cast("Context", execution.context).scope

@@ -65,12 +65,12 @@ class Context:
         self._scope = await self.services.callers.scope_of(authorization)
         self.authorization = authorization
         self._loaders = None
-        await self._check_visitor()
+        await self.check_visitor()
 
     async def check(self) -> None:
         """Whether the credential still opens what it did. Raises Denied."""
         await self.services.callers.scope_of(self.authorization)
-        await self._check_visitor()
+        await self.check_visitor()
 
     def renewed(self) -> Context:
         """The same caller with nothing remembered."""
@@ -91,7 +91,7 @@ class Context:
         """Whether what belongs to this user may be shown: to everyone but subjects, who see only their own."""
         return self.scope.subject is None or (user is not None and user == await self.subject_user())
 
-    async def _check_visitor(self) -> None:
+    async def check_visitor(self) -> None:
         """A visitor's token opens its subject only while nobody is known behind it."""
         if not self.scope.visitor:
             return

@@ -20,7 +20,7 @@ KPIS = Policy("kpis:read")
 DEFAULT_POINTS = 8
 MAX_POINTS = 60
 
-_COST = 200  # of one evaluation: it reads the range's events
+_COST = 800  # of one evaluation: it reads the range's events
 
 
 def _file(key: str) -> Source:

@@ -115,7 +115,7 @@ class Query:
         found = info.context.services.contract.journeys.get(key)
         return None if found is None else JourneyMap(file=found)
 
-    @field(source=Source.contract("kpis", "*"), policy=KPIS, description="All KPIs.", size=20)
+    @field(source=Source.contract("kpis", "*"), policy=KPIS, description="All KPIs.", size=8)
     def kpis(self, info: Info) -> list[Kpi]:
         return [Kpi(file=one) for one in info.context.services.contract.kpis.values()]
 

@@ -89,6 +89,15 @@ class _Handler(BaseGraphQLTransportWSHandler[Context, None]):
             return
         await super().handle_message(message)
 
+    async def send_message(self, message: Any) -> None:
+        if message["type"] == "next":
+            try:
+                await self.context.renewed().check_visitor()
+            except (Denied, Unavailable) as refused:
+                # What was read for this message may be somebody else's by now.
+                message = {**message, "payload": {"data": None, **body_of(refused)}}
+        await super().send_message(message)
+
     async def handle_connection_init(self, message: Any) -> None:
         try:
             await super().handle_connection_init(message)
@@ -172,7 +181,7 @@ class _Door(GraphQL[Context, None]):
     ) -> ExecutionResult:
         assert isinstance(request_data, GraphQLRequestData)  # lists are no requests here
         try:
-            return await self.schema.execute(
+            result = await self.schema.execute(
                 request_data.query,
                 variable_values=request_data.variables,
                 context_value=context,
@@ -186,6 +195,8 @@ class _Door(GraphQL[Context, None]):
             ) from None
         except (CannotGetOperationTypeError, MissingQueryError):
             raise InvalidInput("The query has no operation of this name, or none at all.", hint=_HINT) from None
+        await context.check_visitor()  # once more: somebody may have become known while it was answered
+        return result
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer = await super().process_result(request, result)

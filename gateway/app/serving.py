@@ -127,7 +127,7 @@ async def serving(gateway: Gateway, listener: socket.socket) -> AsyncIterator[as
         try:
             yield task
         finally:
-            await gateway.hub.stop()
+            # The sockets first: a subscription that ends before its socket would look finished for good.
             server.should_exit = True
             await task
 

@@ -22,9 +22,9 @@ from gateway.settings import read_settings
 @click.command()
 @click.argument("workspace", default="main")
 def init(workspace: str) -> None:
-    """Make an empty WORKSPACE (default: main) with keys for your own data.
+    """Make an empty WORKSPACE (default: main) with keys for your own data; or add keys to one there is.
 
-    The keys are printed once: the API key is stored as a hash.
+    The keys are printed once: they are stored as hashes.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", workspace) or workspace == DEMO:
         raise InvalidInput(
@@ -38,8 +38,15 @@ async def _init(workspace: str) -> None:
     async with open_gateway(read_settings()) as gateway:
         write_key = await gateway.keyring.create_write_key(workspace, "main")
         api_key = await gateway.keyring.create_api_key(workspace, frozenset(PERMISSIONS))
+        where = place(gateway)
     click.echo(f"Workspace  {workspace}\nWrite key  {write_key}\nAPI key    {api_key}")
-    click.echo("Keep the API key: it cannot be shown again.", err=True)
+    click.echo(f"Stored in {where}. Keep the API key: it cannot be shown again.", err=True)
+
+
+def place(gateway: Gateway) -> str:
+    """Where the data is, without credentials."""
+    settings = gateway.settings
+    return f"the data folder {settings.data_dir.resolve()}" if settings.mongo_uri is None else "GATEWAY_MONGO_URI"
 
 
 @click.command("import")
@@ -67,6 +74,8 @@ def import_file(
     Example:
       journey-gateway import shop.csv.gz --map userId=user_id --map event=event --map timestamp=timestamp
     """
+    if workspace == DEMO:
+        raise InvalidInput("The demo's workspace takes no data of yours.", hint="Choose another: --workspace main.")
     mapping = Mapping.parse(pairs, renames, only_mapped=only_mapped)
     report = asyncio.run(_import(file, mapping, workspace, source, dry_run=dry_run))
     _print(report, dry_run=dry_run)
@@ -76,6 +85,11 @@ def import_file(
 
 async def _import(file: Path, mapping: Mapping, workspace: str, source: str, *, dry_run: bool) -> Report:
     async with open_gateway(read_settings()) as gateway:
+        if workspace not in await gateway.keyring.workspaces():
+            raise InvalidInput(
+                f"There is no workspace {workspace!r} in {place(gateway)}.",
+                hint=f"`journey-gateway init {workspace}` makes it, with keys to read it by.",
+            )
         importer = Importer(gateway.intake, gateway.imports, gateway.clock)
         with _bar(file) as advance:
             if dry_run:

@@ -16,9 +16,10 @@ from pathlib import Path
 import click
 
 from gateway.app.building import Gateway
-from gateway.errors import Denied, GatewayError
+from gateway.errors import Denied, GatewayError, SetupError
 from gateway.model.identity import Identity, digest
 from gateway.model.scope import PERMISSIONS
+from gateway.settings import Settings
 from gateway.testing.load import Player
 from gateway.testing.simulate import Population
 
@@ -27,6 +28,7 @@ log = logging.getLogger("gateway.cli")
 WORKSPACE = "demo"
 SEED = 1
 RATE = 2.0
+_FILE = "demo.env"
 _PART = 1_000
 _USER = Identity("userId", "ada")
 _TOKEN_MINUTES = 7 * 24 * 60
@@ -47,14 +49,14 @@ class Demo:
     def __init__(self, gateway: Gateway, url: str) -> None:
         self._gateway = gateway
         self._url = url
-        self._file = gateway.settings.data_dir / "demo.env"
+        self._file = gateway.settings.data_dir / _FILE
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator[None]:
         """Print how to get in; play the population for as long as this is open."""
         credentials = await self._credentials()
-        code = await self._gateway.keyring.create_page_code(WORKSPACE, minutes=60)
-        click.echo(_welcome(self._url, f"{self._url}/#code={code}", credentials, self._file.parent))
+        page = await page_address(self._gateway, self._url)
+        click.echo(_welcome(self._url, page, credentials, self._file.parent))
         task = asyncio.create_task(self._play(credentials.write_key))
         try:
             yield
@@ -103,13 +105,29 @@ class Demo:
         except Denied:
             write_key = await keyring.create_write_key(WORKSPACE, "shop")
             api_key = await keyring.create_api_key(WORKSPACE, frozenset(PERMISSIONS))
-        user_token = tokens.mint_user(WORKSPACE, _USER, minutes=_TOKEN_MINUTES, visitor=False)
+        user_token = tokens.mint_user(WORKSPACE, _USER, minutes=_TOKEN_MINUTES)
         credentials = Credentials(write_key, api_key, user_token)
         _write(self._file, self._url, credentials)
         return credentials
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._gateway.clock.now() / 1000, UTC)
+
+
+async def page_address(gateway: Gateway, url: str) -> str:
+    """The page's address with a one-time code in its fragment, which no server ever sees."""
+    return f"{url}/#code={await gateway.keyring.create_page_code(WORKSPACE, minutes=60)}"
+
+
+def demo_url(settings: Settings) -> str:
+    """Where the demo of this data folder was served last. Raises SetupError when there was none."""
+    kept = _read(settings.data_dir / _FILE)
+    if "URL" not in kept:
+        raise SetupError(
+            f"There is no demo in {settings.data_dir.resolve()}.",
+            hint="Run this in the folder of `make run`, or set GATEWAY_DATA_DIR.",
+        )
+    return kept["URL"]
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -9,9 +9,9 @@ from dataclasses import replace
 import click
 import uvloop
 
-from gateway.app.building import Gateway, open_gateway
+from gateway.app.building import open_gateway
 from gateway.app.serving import listen, on_signals, serving
-from gateway.cli.demo import WORKSPACE, Demo
+from gateway.cli.demo import Demo, demo_url, page_address
 from gateway.settings import Settings, read_settings
 
 
@@ -69,10 +69,6 @@ def page() -> None:
 
 
 async def _page(settings: Settings) -> None:
+    url = demo_url(settings)
     async with open_gateway(settings) as gateway:
-        click.echo(await page_address(gateway, f"http://{settings.host}:{settings.port}"))
-
-
-async def page_address(gateway: Gateway, url: str) -> str:
-    """The page's address with a one-time code in its fragment, which no server ever sees."""
-    return f"{url}/#code={await gateway.keyring.create_page_code(WORKSPACE, minutes=60)}"
+        click.echo(await page_address(gateway, url))

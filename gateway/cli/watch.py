@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
-from gateway.errors import Unavailable
+from gateway.errors import Unauthenticated, Unavailable
+
+_DENIED = 4403
+_MOST_TRIES = 60
 
 _QUERY = """subscription Watch($map: ID, $after: Cursor) {
   journeyChanged(map: $map, after: $after) {
@@ -40,39 +44,56 @@ def watch(url: str, token: str, journey_map: str | None, after: str | None, coun
 
 
 async def _watch(url: str, token: str, variables: dict[str, Any], count: int | None) -> None:
+    """Watch, through restarts of the gateway: each connection goes on behind the last cursor."""
     address = "ws" + url.removeprefix("http").rstrip("/") + "/graphql"
-    try:
-        async with connect(address, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
-            await socket.send(_message("connection_init", payload={"authorization": f"Bearer {token}"}))
-            async for raw in socket:
-                message = orjson.loads(raw)
-                if message["type"] == "connection_ack":
-                    subscription = {"query": _QUERY, "variables": variables}
-                    await socket.send(_message("subscribe", id="1", payload=subscription))
-                elif message["type"] == "ping":
-                    await socket.send(_message("pong"))
-                elif message["type"] == "error":
-                    raise Unavailable(message["payload"][0]["message"])
-                elif message["type"] == "next" and _print(message["payload"]) and count is not None:
-                    count -= 1
-                    if count == 0:
-                        return
-    except ConnectionClosed as closed:
-        raise Unavailable(f"The gateway closed the connection: {closed}") from closed
-    except (OSError, WebSocketException) as error:
-        raise Unavailable(f"No gateway answers at {url}.", hint="Is it running? Check --url.") from error
+    tries = 0
+    async for change in _changes(address, token, variables):
+        if change is None:
+            tries += 1
+            if tries > _MOST_TRIES or variables["after"] is None:
+                raise Unavailable(f"No gateway answers at {url}.", hint="Is it running? Check --url.")
+            await asyncio.sleep(1)
+            continue
+        tries = 0
+        variables["after"] = change["cursor"]
+        if change["journey"] is None and change["gap"] is None:
+            continue  # it only carries a cursor
+        click.echo(orjson.dumps(change))
+        if count is not None and (count := count - 1) == 0:
+            return
+
+
+async def _changes(address: str, token: str, variables: dict[str, Any]) -> AsyncIterator[dict[str, Any] | None]:
+    """The payloads, and None whenever the connection was lost."""
+    while True:
+        try:
+            async with connect(address, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
+                await socket.send(_message("connection_init", payload={"authorization": f"Bearer {token}"}))
+                async for raw in socket:
+                    message = orjson.loads(raw)
+                    if message["type"] == "connection_ack":
+                        subscription = {"query": _QUERY, "variables": variables}
+                        await socket.send(_message("subscribe", id="1", payload=subscription))
+                    elif message["type"] == "ping":
+                        await socket.send(_message("pong"))
+                    elif message["type"] == "error":
+                        raise Unauthenticated(message["payload"][0]["message"])
+                    elif message["type"] == "next":
+                        yield _change(message["payload"])
+        except ConnectionClosed as closed:
+            if closed.rcvd is not None and closed.rcvd.code == _DENIED:
+                raise Unauthenticated(closed.rcvd.reason) from closed
+        except (OSError, WebSocketException):
+            pass
+        yield None
 
 
 def _message(kind: str, **rest: Any) -> str:
     return orjson.dumps({"type": kind, **rest}).decode()
 
 
-def _print(payload: dict[str, Any]) -> bool:
-    """Print a change; False for a message that carries only a cursor."""
+def _change(payload: dict[str, Any]) -> dict[str, Any]:
     if payload.get("errors"):
-        raise Unavailable(payload["errors"][0]["message"])
-    change = payload["data"]["journeyChanged"]
-    if change["journey"] is None and change["gap"] is None:
-        return False
-    click.echo(orjson.dumps(change))
-    return True
+        raise Unauthenticated(payload["errors"][0]["message"])
+    change: dict[str, Any] = payload["data"]["journeyChanged"]
+    return change

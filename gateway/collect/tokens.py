@@ -75,7 +75,7 @@ class _Door:
             raise InvalidInput(f"{identity.type} {identity.value!r} names nobody in particular.")
         caller = await self._caller(authorization)
         if caller.may("tokens:mint"):
-            return self.tokens.mint_user(caller.workspace, identity, self.minutes, visitor=False)
+            return self.tokens.mint_user(caller.workspace, identity, self.minutes)
         if not caller.may("visitors:create"):
             raise Forbidden("This credential mints no tokens.", hint="Use an API key with `tokens:mint`.")
         if identity.type == "userId" or await self._is_known(identity, caller):
@@ -83,7 +83,7 @@ class _Door:
                 "Only anonymousIds that are linked to nobody are open to visitors.",
                 hint="Mint tokens of known users on your server, with an API key that has `tokens:mint`.",
             )
-        return self.tokens.mint_user(caller.workspace, identity, self.minutes, visitor=True)
+        return self.tokens.mint_user(caller.workspace, identity, self.minutes)
 
     async def _caller(self, authorization: str | None) -> Scope:
         """A write key may do here what a page token may: make up visitors."""

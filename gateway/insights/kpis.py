@@ -94,14 +94,15 @@ async def series(
 
 async def _estimates(measures: Measures, scope: Scope, kpi: Kpi, bounds: list[int], as_of: int) -> Sequence[_Estimate]:
     """One estimate for each part between two bounds."""
-    match kpi.function:
-        case Funnel() as funnel:
-            return await _funnels(measures, scope, funnel, bounds, as_of)
-        case Satisfied() as satisfied:
-            return await _satisfied(measures, scope, satisfied, bounds)
-        case _:
-            lengths = await measures.session_lengths(scope, bounds)
-            return [_mean(*lengths.get(start, (0, 0.0, 0.0))) for start in bounds[:-1]]
+    async with measures.turn:
+        match kpi.function:
+            case Funnel() as funnel:
+                return await _funnels(measures, scope, funnel, bounds, as_of)
+            case Satisfied() as satisfied:
+                return await _satisfied(measures, scope, satisfied, bounds)
+            case _:
+                lengths = await measures.session_lengths(scope, bounds)
+                return [_mean(*lengths.get(start, (0, 0.0, 0.0))) for start in bounds[:-1]]
 
 
 # -- funnels ------------------------------------------------------------------------------------------------------

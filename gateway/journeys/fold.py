@@ -95,11 +95,16 @@ def _advance(run: Journey | None, journey_map: JourneyMap, user: str, event: Eve
     if not entered:
         return
     if run is None or run.status is not JourneyStatus.ACTIVE:
-        first = _first_of(entered, journey_map.next_stages(None))
+        first = _first_of(entered, _beginnings(journey_map))
         if first is not None:
             yield _begin(journey_map, user, event, *first, number=1 if run is None else run.run + 1)
         return
     yield _step(run, journey_map, event, entered)
+
+
+def _beginnings(journey_map: JourneyMap) -> list[Stage]:
+    """Where a run may begin: people arrive in the middle too, but what completes a run alone is no journey."""
+    return [stage for stage in journey_map.stages if not stage.completes or stage is journey_map.stages[0]]
 
 
 def _begin(journey_map: JourneyMap, user: str, event: Event, stage: Stage, rule: EventRule, *, number: int) -> Journey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ class Measures:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: KPIs that are worked out at a time: so many that nobody else waits for them.
+        self.turn = asyncio.Semaphore(2)
 
     async def occurrences(
         self, scope: Scope, names: Collection[str], between: tuple[int, int], properties: Iterable[str]
@@ -42,7 +45,7 @@ class Measures:
 
         They carry only those properties that the dotted paths name.
         """
-        projection = {"sk": 1, "name": 1, "at": 1, "seq": 1, **_paths(properties)}
+        projection = {"sk": 1, "name": 1, "at": 1, "seq": 1, "escaped": 1, **_paths(properties)}
         start, end = between
         position: OrderKey | None = None
         while True:
@@ -53,7 +56,7 @@ class Measures:
             rows = await self._database.find(
                 EVENTS, wanted, projection=projection, sort=OLDEST_FIRST, limit=PAGE, max_time_ms=_DEADLINE_MS
             )
-            yield [Occurrence(row["sk"], row["name"], row["at"], readable(row.get("properties", {}))) for row in rows]
+            yield [Occurrence(row["sk"], row["name"], row["at"], _properties(row)) for row in rows]
             if len(rows) < PAGE:
                 return
             position = (rows[-1]["at"], rows[-1]["seq"], rows[-1]["_id"])
@@ -101,6 +104,11 @@ def _paths(properties: Iterable[str]) -> dict[str, int]:
         if not any(path.startswith(f"{known}.") for known in outer):
             outer.append(path)
     return dict.fromkeys(outer, 1)
+
+
+def _properties(row: Document) -> JsonObject:
+    properties: JsonObject = row.get("properties", {})
+    return readable(properties) if row.get("escaped") else properties
 
 
 def _behind(position: OrderKey, end: int) -> Document:

@@ -99,11 +99,11 @@ class Gateway:
         """A header's value with an API key; without permissions named, with all."""
         return "Bearer " + await self.keyring.create_api_key(WORKSPACE, frozenset(permissions or PERMISSIONS))
 
-    def token(self, *, visitor: bool = False, **identity: str) -> str:
+    def token(self, **identity: str) -> str:
         """A header's value with an end user's token, such as token(userId="ann")."""
         ((kind, value),) = identity.items()
         one = Identity(kind, value)  # type: ignore[arg-type]
-        return "Bearer " + self.tokens.mint_user(WORKSPACE, one, 60, visitor)
+        return "Bearer " + self.tokens.mint_user(WORKSPACE, one, 60)
 
     # -- events -------------------------------------------------------------------------------------------------
 

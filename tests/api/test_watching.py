@@ -106,7 +106,7 @@ async def test_an_end_user_hears_of_nobody_else(gateway: Gateway) -> None:
 
 
 async def test_a_newcomer_hears_of_their_first_event(gateway: Gateway) -> None:
-    async with gateway.socket(gateway.token(visitor=True, anonymousId="new")) as socket:
+    async with gateway.socket(gateway.token(anonymousId="new")) as socket:
         await started(socket, JOURNEYS)
         await gateway.send(track("Product Viewed", anonymousId="new"))
         assert (await socket.news())["journeyChanged"]["to"] == {"key": "browse"}
@@ -155,7 +155,7 @@ async def test_a_subscription_ends_with_its_token(gateway: Gateway) -> None:
 
 @pytest.mark.usefixtures("checked_often")
 async def test_a_visitors_subscription_ends_when_the_visitor_is_known(gateway: Gateway) -> None:
-    async with gateway.socket(gateway.token(visitor=True, anonymousId="a1")) as socket:
+    async with gateway.socket(gateway.token(anonymousId="a1")) as socket:
         await started(socket, EVENTS, filter={"names": ["never"]})
         await gateway.send(identify(anonymousId="a1", userId="ann"))
         message = await socket.receive()
@@ -193,3 +193,25 @@ async def test_ending_a_subscription_leaves_nothing_behind(gateway: Gateway) -> 
         await socket.send(type="complete", id="1")
         await started(socket, JOURNEYS, "1")
     assert not any(gateway.hub._subscribers.values())
+
+
+async def test_a_visitor_who_links_itself_to_somebody_hears_nothing_of_them(gateway: Gateway) -> None:
+    """The elder of two users gives the id that both live on under: a backdated event makes that the attacker's."""
+    whole = """subscription { eventStored { event { name user { traits identities { value }
+      events(first: 50) { nodes { name properties } } sessions { nodes { start } } } } } }"""
+    await gateway.send(identify(5, userId="ann", traits={"email": "ann@example.com"}), track("Secret", 4, userId="ann"))
+    async with gateway.socket(gateway.token(anonymousId="attacker")) as socket:
+        await socket.subscribe(whole)
+        await socket.receive()
+        await gateway.send(track("Home", 9_000, anonymousId="attacker"))
+        heard = [str(await socket.receive())]
+        await gateway.send(identify(1, anonymousId="attacker", userId="ann"))
+        await gateway.send(track("Later", 0, userId="ann"))
+        message = await socket.receive()
+        while message["type"] == "next":
+            heard.append(str(message))
+            if "errors" in message["payload"]:
+                break
+            message = await socket.receive()
+    assert not any(secret in text for text in heard for secret in ("ann", "Secret", "Later"))
+    assert "FORBIDDEN" in heard[-1]

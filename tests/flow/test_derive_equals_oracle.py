@@ -180,7 +180,7 @@ async def test_any_arrival_gives_the_oracles_world(database: Database) -> None:
     loop = asyncio.get_running_loop()
 
     @settings(
-        max_examples=2500,
+        max_examples=150,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -40,7 +40,7 @@ def test_a_user_token_opens_one_identity_and_carries_no_permission(tokens: Token
 
 def test_a_visitor_token_says_so(tokens: Tokens) -> None:
     anonymous = Identity("anonymousId", "a-1")
-    scope = tokens.read(tokens.mint_user("acme", anonymous, 60, visitor=True))
+    scope = tokens.read(tokens.mint_user("acme", anonymous, 60))
     assert scope == Scope("acme", subject=anonymous, visitor=True)
 
 
