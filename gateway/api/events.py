@@ -132,6 +132,15 @@ class UntypedEvent(Event):
     def context(self) -> JSON:
         return JSON(self.event.context)
 
+    @field(
+        source=Source.document("events", "flags"),
+        policy=EVENTS,
+        description="What was mended on the way in: clock_suspect, lone_surrogate, not_a_number.",
+        size=1,
+    )
+    def flags(self) -> list[str]:
+        return list(self.event.flags)
+
 
 @strawberry.type(description="One page of events, the newest first.")
 class EventConnection(Connection[Event]):

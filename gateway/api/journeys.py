@@ -150,7 +150,7 @@ class Journey(Node):
     @field(
         source=Source.contract("journeys", "stages"),
         policy=JOURNEYS,
-        description="The stages it may enter next; empty when it has ended.",
+        description="The stages that are expected next (it may also skip ahead); empty when it has ended.",
     )
     def next_stages(self) -> list[Stage]:
         if self.journey.status is not Status.ACTIVE or stage_of(self.map_file, self.journey.stage) is None:

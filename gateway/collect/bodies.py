@@ -65,14 +65,14 @@ class Bodies:
         except TimeoutError:
             raise Unavailable(f"The body did not arrive within {RECEIVE_SECONDS:.0f} seconds.") from None
         except InvalidInput:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RECEIVE_SECONDS):
-                    await chunks.discard(self._max_bytes * _PATIENCE)
+            if _announced(headers) <= self._max_bytes * _PATIENCE:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RECEIVE_SECONDS):
+                        await chunks.discard(self._max_bytes * _PATIENCE)
             raise
 
     async def _fill(self, headers: Headers, chunks: _Chunks, parts: list[bytes]) -> None:
-        announced = headers.get("content-length", "")
-        length = int(announced) if announced.isdecimal() else 0
+        length = _announced(headers)
         if length > self._max_bytes:
             raise self._too_large()
         self._check_budget(length)
@@ -100,6 +100,12 @@ class Bodies:
             f"The body has more than {self._max_bytes:,} bytes, counted unzipped.",
             hint="Send the events in smaller batches.",
         )
+
+
+def _announced(headers: Headers) -> int:
+    """The length a request says its body has; 0 if it does not."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 class _Chunks:
