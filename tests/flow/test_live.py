@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx2
 from gql import Client, gql
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Close
+from websockets.typing import Subprotocol
 
 from tests.flow.conftest import RunningGateway, free_port
 
@@ -148,3 +155,42 @@ async def test_me_opens_one_user_only(running: RunningGateway) -> None:
     ).json()
     assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert not refused.get("data")
+
+
+@asynccontextmanager
+async def raw_socket(gateway: RunningGateway, query: str) -> AsyncIterator[ClientConnection]:
+    """A WebSocket without a client library, past `subscribe`."""
+    address = gateway.url.replace("http", "ws") + "/graphql"
+    async with connect(address, subprotocols=[Subprotocol("graphql-transport-ws")]) as raw:
+        await raw.send(json.dumps({"type": "connection_init", "payload": gateway.api}))
+        await raw.recv()
+        await raw.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": query}}))
+        yield raw
+
+
+async def until_closed(raw: ClientConnection) -> tuple[list[str], Close | None]:
+    """Everything that still comes, and how it was closed."""
+    frames: list[str] = []
+    with suppress(ConnectionClosed, TimeoutError):
+        async with asyncio.timeout(5):
+            while True:
+                frames.append(str(await raw.recv()))
+    return frames, raw.protocol.close_rcvd
+
+
+async def test_a_stopping_gateway_closes_sockets_and_ends_no_subscription(running: RunningGateway) -> None:
+    """`complete` would tell clients not to come back; a close with 1012 tells them to."""
+    async with raw_socket(running, EVENTS) as raw:
+        await raw.recv()
+        stopping = asyncio.create_task(asyncio.to_thread(running.stop))
+        frames, close = await until_closed(raw)
+        assert await stopping == 0
+    assert close is not None
+    assert close.code == 1012
+    assert not any('"complete"' in frame for frame in frames)
+
+
+async def test_a_syntax_error_over_a_socket_is_told(running: RunningGateway) -> None:
+    async with raw_socket(running, "subscription{") as raw:
+        frames, close = await until_closed(raw)
+    assert "Syntax Error" in f"{frames} {close}"
