@@ -8,6 +8,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -36,18 +37,19 @@ def mongod_binary() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-async def mongo_uri(tmp_path_factory: pytest.TempPathFactory, mongod_binary: Path | None) -> AsyncIterator[str]:
+async def mongo_uri(mongod_binary: Path | None) -> AsyncIterator[str]:
     """A replica set that takes fail points: the one at GATEWAY_TEST_MONGO_URI, else one started for this run."""
     given = os.environ.get("GATEWAY_TEST_MONGO_URI")
     if given:
         yield given
         return
-    directory = tmp_path_factory.mktemp("mongod")
-    mongod = await EmbeddedMongod.start(directory, mongod=mongod_binary, extra_args=TEST_COMMANDS)
-    try:
-        yield mongod.uri
-    finally:
-        await mongod.stop()
+    # Not below pytest's own folder: it keeps three runs, and other runs at the same time would remove this one's data.
+    with TemporaryDirectory(prefix="journey-gateway-", ignore_cleanup_errors=True) as directory:
+        mongod = await EmbeddedMongod.start(Path(directory), mongod=mongod_binary, extra_args=TEST_COMMANDS)
+        try:
+            yield mongod.uri
+        finally:
+            await mongod.stop()
 
 
 @pytest.fixture(scope="session")
