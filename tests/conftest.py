@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from gateway.store import collections
 from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedMongod
 
@@ -52,22 +51,15 @@ async def mongo_uri(mongod_binary: Path | None) -> AsyncIterator[str]:
             await mongod.stop()
 
 
-@pytest.fixture(scope="session")
-async def _kept(mongo_uri: str) -> AsyncIterator[Database]:
-    """Making a dozen collections and their indexes takes longer than most tests: one database serves all."""
-    database = connect(mongo_uri, f"test_{uuid.uuid4().hex}")
-    await collections.prepare(database)
-    yield database
-    await database.drop_database()
-    await database.close()
-
-
 @pytest.fixture
-async def database(_kept: Database) -> AsyncIterator[Database]:
-    """A database with the gateway's collections, empty."""
-    yield _kept
-    for collection in collections.COLLECTIONS:
-        await _kept.delete_many(collection.name, {})
+async def database(mongo_uri: str) -> AsyncIterator[Database]:
+    """An empty database, dropped after the test."""
+    database = connect(mongo_uri, f"test_{uuid.uuid4().hex}")
+    try:
+        yield database
+        await database.drop_database()
+    finally:
+        await database.close()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from gateway.clock import Clock, random_id
 from gateway.errors import StoreError, TooLarge, Unavailable
@@ -163,10 +163,16 @@ class Intake:
         if len(self._writers) < _PARALLEL:
             writer = asyncio.create_task(self._write_waiting())
             self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
         return await verdicts
 
     async def _write_waiting(self) -> None:
+        try:
+            await self._write_groups()
+        finally:
+            # In the same breath as finding nothing left: a commit that comes next must start a writer of its own.
+            self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _write_groups(self) -> None:
         while self._waiting:
             group: list[tuple[list[Document], asyncio.Future[list[Verdict]]]] = []
             size = 0
