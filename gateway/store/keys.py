@@ -26,9 +26,6 @@ class Keys:
             COLLECTION, {"_id": key, "taken": False}, {"$set": {"taken": True}}, returning="before"
         )
 
-    async def of_workspace(self, workspace: str, kind: str) -> list[Document]:
-        return await self._database.find(COLLECTION, {"workspace": workspace, "kind": kind}, sort=[("createdAt", 1)])
-
     async def workspaces(self) -> list[str]:
         """Every workspace that has a credential."""
         rows = await self._database.aggregate(
