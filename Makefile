@@ -1,6 +1,6 @@
 # `make` lists the commands. Each does all the set-up it needs, in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench peers fmt schema build clean
+.PHONY: help run test check bench faults matrix peers graphiql fmt schema build clean
 
 # The same versions everywhere, in the isolated builds of pip too (newer pips read the second name).
 export PIP_CONSTRAINT := constraints.txt
@@ -9,15 +9,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := .venv/bin
 ARGS ?=
+# Tests run in so many processes, each with a mongod of its own; 0: in this one.
+JOBS ?= 2
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/run.stamp ## Start the gateway with demo data (PORT=9000, GATEWAY_…=…, ARGS="…")
+run: .venv/run.stamp .venv/graphiql.stamp ## Start the gateway with demo data (PORT=9000, GATEWAY_…=…, ARGS="…")
 	@exec $(BIN)/journey-gateway serve --demo $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: .venv/dev.stamp ## Run the tests (ARGS="-k funnel")
-	@exec $(BIN)/python -m pytest tests --ignore=tests/scale -rs $(ARGS)
+test: .venv/dev.stamp .venv/graphiql.stamp ## Run the tests (ARGS="-k funnel", JOBS=0)
+	@exec $(BIN)/python -m pytest tests --ignore=tests/scale -rfEs -n $(JOBS) --dist loadfile $(ARGS)
 
 check: .venv/dev.stamp ## Lint, types, import rules, contract, rules: what CI asks
 	$(BIN)/ruff check
@@ -30,6 +32,12 @@ check: .venv/dev.stamp ## Lint, types, import rules, contract, rules: what CI as
 bench: .venv/dev.stamp ## Measure: print the figures that the README states
 	@exec $(BIN)/python -m pytest tests/scale -s -q $(ARGS)
 
+faults: .venv/dev.stamp ## Break everything under load, then judge (SEED=7 ROUNDS=10 EVENTS=500000 ARGS="--kinds stepdown")
+	@exec $(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
+
+matrix: .venv/dev.stamp ## Run every SDK, client and way to start that there is a test for; print the README's matrix
+	@exec $(BIN)/python -m pytest tests --ignore=tests/scale --matrix -q $(ARGS)
+
 peers: ## Install what the extra tests need, or say what is missing
 	@browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }; \
 	if ! browser >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -38,6 +46,17 @@ peers: ## Install what the extra tests need, or say what is missing
 	fi; \
 	if browser >/dev/null; then echo "Chromium: $$(browser)"; \
 	else echo "Chromium: missing. Install it as root, for example: apt-get install chromium"; fi
+	@if find .venv/libfaketime /usr/lib -name libfaketime.so.1 2>/dev/null | grep -q .; then echo "libfaketime: there"; \
+	elif command -v apt-get >/dev/null && command -v dpkg >/dev/null; then \
+	  mkdir -p .venv/libfaketime && (cd .venv/libfaketime && apt-get download -q libfaketime && dpkg -x libfaketime_*.deb .) \
+	    && echo "libfaketime: .venv/libfaketime" || echo "libfaketime: missing. apt-get could not download it"; \
+	else echo "libfaketime: missing. Install it, for example: apt-get install libfaketime"; fi
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix tests/peers --no-audit --no-fund --ignore-scripts --loglevel=error && echo "Node packages: tests/peers/node_modules"; \
+	else echo "Node packages: missing. Install Node 20 or newer with npm, then run this again"; fi
+
+graphiql: .venv/run.stamp ## Fetch the files of the GraphQL page at /graphql (needs npm)
+	@$(BIN)/python -m gateway.api.graphiql_files && echo "GraphiQL: gateway/api/static/npm"
 
 fmt: .venv/dev.stamp ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
@@ -73,6 +92,11 @@ clean: ## Remove the environment, the caches and what was built (not .gateway, t
 	$(BIN)/python -m pip install -q -e '.[embedded]'
 	@touch $@
 
+# Tried once, when npm is there; the gateway works without, and the page says what is missing.
+.venv/graphiql.stamp: gateway/api/static/files.json | .venv/run.stamp
+	@if command -v npm >/dev/null; then $(BIN)/python -m gateway.api.graphiql_files || true; fi
+	@touch $@
+
 .venv/dev.stamp: .venv/made.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q -e '.[embedded,dev]'
+	$(BIN)/python -m pip install -q -e '.[embedded,tracing,dev]'
 	@touch .venv/run.stamp $@

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextvars import ContextVar
 from typing import Protocol
+
+#: The id of the request that is being served, for logs and for errors that name it.
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 class Clock(Protocol):
@@ -70,9 +74,19 @@ class FrozenClock:
         self.at += milliseconds
 
 
+def monotonic() -> float:
+    """Seconds that only ever grow, for durations and deadlines."""
+    return time.monotonic()
+
+
 def random_id() -> str:
     """32 random hexadecimal digits."""
     return secrets.token_hex(16)
+
+
+def random_between(least: int, most: int) -> int:
+    """A whole number from `least` to `most`, for spreading what would come at once."""
+    return least + secrets.randbelow(most - least + 1)
 
 
 def random_secret() -> str:

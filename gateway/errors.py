@@ -9,6 +9,8 @@ GatewayError
 │   └── Forbidden       the credential is good, but does not open this
 ├── NotFound            there is nothing under this id for this caller
 ├── Unavailable         nothing was acknowledged: send the same again after `retry_after` seconds
+│   ├── RateLimited     the same, and more slowly from here on
+│   └── Late            the same, and more quickly: the connection is closed
 └── OperatorError       nobody outside can help: the operator must act
     ├── SetupError      mend the set-up; the message says how
     └── StoreError      MongoDB refused a command; the code is its own
@@ -89,6 +91,18 @@ class Unavailable(GatewayError):
     def __init__(self, message: str, *, hint: str = "", retry_after: int = 1) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class RateLimited(Unavailable):
+    """The credential sends more than its rate; nothing was acknowledged."""
+
+    code = "RATE_LIMITED"
+
+
+class Late(Unavailable):
+    """The request did not arrive in time; nothing was acknowledged, and the connection ends."""
+
+    code = "TIMEOUT"
 
 
 class OperatorError(GatewayError):

@@ -7,14 +7,30 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from gateway.errors import Unavailable
 from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedMongod
+from tests.matrix import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
+from tests.pace import TOO_SLOW, strain
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_terminal_summary"]
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 TEST_COMMANDS = ("--setParameter", "enableTestCommands=1")
 
@@ -54,10 +70,13 @@ async def mongo_uri(mongod_binary: Path | None) -> AsyncIterator[str]:
 @pytest.fixture
 async def database(mongo_uri: str) -> AsyncIterator[Database]:
     """An empty database, dropped after the test."""
-    database = connect(mongo_uri, f"test_{uuid.uuid4().hex}")
+    # A machine that stands still for seconds is no outage of MongoDB.
+    patient = mongo_uri + ("&" if "?" in mongo_uri else "/?") + "serverSelectionTimeoutMS=30000"
+    database = connect(patient, f"test_{uuid.uuid4().hex}")
     try:
         yield database
-        await database.drop_database()
+        with suppress(Unavailable):  # the whole server goes when the tests have ended
+            await database.drop_database()
     finally:
         await database.close()
 
@@ -74,6 +93,13 @@ def _no_outgoing_network(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         connect_anywhere(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_locally)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_machine(request: pytest.FixtureRequest) -> None:
+    """Tests marked `timed` are skipped, and say so, where the machine itself is too slow for what they judge."""
+    if request.node.get_closest_marker("timed") and (found := strain()) > TOO_SLOW:
+        pytest.skip(f"this machine is {found:.0f} times slower than usual just now, and the test judges times")
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jwt
 
+from gateway.access.grant import Grant
 from gateway.clock import Clock
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.model.identity import Identity
@@ -28,28 +29,45 @@ _OPTIONS: Any = {
 
 
 class Tokens:
-    """Mints tokens and reads them. Claims: `ws` workspace, `sub` and `idt` identity, `perm`."""
+    """Mints tokens and reads them.
+
+    Claims: `ws` workspace, `sub` and `idt` identity, `perm`, `by` the id of the key that minted the token, which
+    opens no longer than that key does.
+    """
 
     def __init__(self, secret: str, clock: Clock) -> None:
         self._secret = secret
         self._clock = clock
 
-    def expiry(self, minutes: int) -> int:
+    def expiry(self, minutes: int, at_latest: int | None = None) -> int:
         """When a token minted now for `minutes` ends: milliseconds, on a full second."""
-        return (self._clock.now() // 1000 + minutes * 60) * 1000
+        end = (self._clock.now() // 1000 + minutes * 60) * 1000
+        return end if at_latest is None else min(end, at_latest // 1000 * 1000)
 
-    def mint_user(self, workspace: str, identity: Identity, minutes: int) -> str:
-        """A token that opens one identity's own journey.
+    def mint_user(
+        self,
+        workspace: str,
+        identity: Identity,
+        minutes: int,
+        *,
+        by: str | None = None,
+        at_latest: int | None = None,
+    ) -> str:
+        """A token that opens one identity's own journey, for `minutes` and until `at_latest` (milliseconds).
 
-        One for an anonymousId is a visitor's: it opens only as long as that identity is not linked to a userId, which
-        anybody who knows a write key can do. The API checks that at every use.
+        `by` is the id of the key that mints it. A token for an anonymousId is a visitor's: it opens only as long as
+        that identity is not linked to a userId, which anybody who knows a write key can do. The API checks that at
+        every use.
         """
-        return self._mint(workspace, minutes, {"sub": identity.value, "idt": identity.type})
+        claims: dict[str, Any] = {"sub": identity.value, "idt": identity.type}
+        if by is not None:
+            claims["by"] = by
+        return self._mint(workspace, self.expiry(minutes, at_latest), claims)
 
     def mint_page(self, workspace: str, minutes: int, *, begun: int | None = None) -> str:
         """A token for the web page: everybody's journeys, without personal data. `begun`: when its first was minted."""
         begun = self._clock.now() if begun is None else begun
-        return self._mint(workspace, minutes, {"perm": sorted(PAGE_PERMISSIONS), "beg": begun})
+        return self._mint(workspace, self.expiry(minutes), {"perm": sorted(PAGE_PERMISSIONS), "beg": begun})
 
     def renew_page(self, token: str, minutes: int) -> str:
         """Another page token for one that has not expired, up to 12 hours after the first.
@@ -65,13 +83,18 @@ class Tokens:
 
     def read(self, token: str) -> Scope:
         """What a token opens; raises Unauthenticated when it is not ours or has expired."""
+        return self.grant(token).scope
+
+    def grant(self, token: str) -> Grant:
+        """The same, with its end and the id of the key that minted it, which is for the caller to check."""
         claims = self._claims(token)
-        return Scope(
+        scope = Scope(
             claims["ws"],
             subject=Identity(claims["idt"], claims["sub"]) if "sub" in claims else None,
-            permissions=PERMISSIONS.keys() & claims.get("perm", ()),
+            permissions=frozenset(PERMISSIONS).intersection(claims.get("perm", ())),
             visitor=claims.get("idt") == "anonymousId",
         )
+        return Grant(scope, claims["exp"] * 1000, claims.get("by"))
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -84,6 +107,6 @@ class Tokens:
             raise Unauthenticated("The token has expired.", hint="Mint a new one with POST /v1/token.")
         return claims
 
-    def _mint(self, workspace: str, minutes: int, claims: dict[str, Any]) -> str:
-        base = {"iss": ISSUER, "aud": AUDIENCE, "ws": workspace, "exp": self.expiry(minutes) // 1000}
+    def _mint(self, workspace: str, expires_at: int, claims: dict[str, Any]) -> str:
+        base = {"iss": ISSUER, "aud": AUDIENCE, "ws": workspace, "exp": expires_at // 1000}
         return jwt.encode(base | claims, self._secret, algorithm="HS256")

@@ -20,9 +20,9 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 
 from gateway.api.context import Context
-from gateway.api.limits import MAX_TOKENS, check_cost, check_shape
+from gateway.api.limits import MAX_TOKENS, check_cost, check_numbers, check_shape
 from gateway.api.policy import Requirements, refusals, requirements
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidInput
 
 CACHED_TEXTS = 256
 _LARGEST_CACHED = 20_000
@@ -62,6 +62,7 @@ class Gate:
             return
         try:
             check_shape(known.document)
+            check_numbers(known.document)
             known.refused = validate_document(schema, known.document, rules)
         except GatewayError as error:
             known.refused = [_wrapped(error)]
@@ -111,8 +112,9 @@ class Admission(SchemaExtension):
     def _refused_for_caller(self, known: _Known, schema: GraphQLSchema) -> list[GraphQLError]:
         execution = self.execution_context
         operations = [one for one in known.document.definitions if isinstance(one, OperationDefinitionNode)]
-        if execution.operation_name is None and len(operations) > 1:
-            return [GraphQLError("The text has several operations: say which in `operationName`.")]
+        # Strawberry's own `operation_name` is the first one's where none was given: by GET that could be a mutation.
+        if execution._provided_operation_name is None and len(operations) > 1:
+            return [_wrapped(InvalidInput("The text has several operations.", hint="Say which in `operationName`."))]
         operation = get_operation_ast(known.document, execution.operation_name)
         assert operation is not None  # Strawberry has looked it up to find its type
         scope = cast("Context", execution.context).scope

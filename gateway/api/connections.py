@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -34,6 +34,14 @@ class PageInfo:
 
     has_next_page: bool = attribute(
         source=Source.parent("more"), policy=ANYONE, description="Whether more entries follow this page."
+    )
+    has_previous_page: bool = attribute(
+        source=Source.parent("after"), policy=ANYONE, description="Whether entries come before this page."
+    )
+    start_cursor: Cursor | None = attribute(
+        source=Source.parent("cursor"),
+        policy=ANYONE,
+        description="The position of the first entry; null on an empty page.",
     )
     end_cursor: Cursor | None = attribute(
         source=Source.parent("cursor"),
@@ -117,6 +125,12 @@ def checked_first(first: int | None) -> int:
     return first
 
 
+def newest(rows: Iterable[Row], position: Callable[[Row], Any], limit: int, before: Any) -> list[Row]:
+    """A page of rows that are in memory already."""
+    found = sorted((row for row in rows if before is None or position(row) < before), key=position, reverse=True)
+    return found[:limit]
+
+
 async def page(
     keyset: Keyset,
     first: int | None,
@@ -131,4 +145,9 @@ async def page(
     # One more than asked for tells whether another page follows.
     rows = await read(limit + 1, behind)
     edges = [Edge(cursor=keyset.write(position(row)), node=node(row)) for row in rows[:limit]]
-    return edges, PageInfo(has_next_page=len(rows) > limit, end_cursor=edges[-1].cursor if edges else None)
+    return edges, PageInfo(
+        has_next_page=len(rows) > limit,
+        has_previous_page=after is not None,  # the entry whose position it is
+        start_cursor=edges[0].cursor if edges else None,
+        end_cursor=edges[-1].cursor if edges else None,
+    )

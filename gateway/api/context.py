@@ -8,16 +8,24 @@ from typing import Any, TypeAlias
 import strawberry
 
 from gateway.access.callers import Callers
+from gateway.access.grant import Grant
 from gateway.api.loaders import Loaders
 from gateway.clock import Clock
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
+from gateway.model.consistency import ConsistencyToken
 from gateway.model.scope import Scope
+from gateway.pipeline.contracts import Contracts
+from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
+from gateway.privacy import Privacy
+from gateway.store.accounting import Accounting
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
+from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
 
 
@@ -25,7 +33,7 @@ from gateway.store.users import Journeys, Sessions, Users
 class Services:
     """What the API works with; one per process."""
 
-    contract: Contract
+    contracts: Contracts
     events: Events
     identities: Identities
     users: Users
@@ -33,9 +41,26 @@ class Services:
     journeys: Journeys
     measures: Measures
     intake: Intake
+    quarantine: Quarantine
+    accounting: Accounting
     hub: Hub
+    consistency: Consistency
     callers: Callers
     clock: Clock
+    privacy: Privacy
+    eraser: Eraser
+
+    @property
+    def contract(self) -> Contract:
+        """The contract that counts now: `contract apply` changes it under running subscriptions."""
+        return self.contracts.current
+
+
+@dataclass(slots=True)
+class Position:
+    """How far the subscription of a context has come."""
+
+    cursor: str | None = None
 
 
 class Context:
@@ -45,14 +70,21 @@ class Context:
         self.services = services
         self.authorization: str | None = None
         self.connection_params: dict[str, Any] | None = None  # set by Strawberry from connection_init
-        self._scope: Scope | None = None
+        #: Why the answer may not show yet what `atLeast` asked for; told in its extensions.
+        self.behind = False
+        self.position = Position()  # shared with those renewed from this one
+        self._grant: Grant | None = None
         self._loaders: Loaders | None = None
 
     @property
-    def scope(self) -> Scope:
-        if self._scope is None:
+    def grant(self) -> Grant:
+        if self._grant is None:
             raise Unauthenticated("Nobody has signed in yet.")
-        return self._scope
+        return self._grant
+
+    @property
+    def scope(self) -> Scope:
+        return self.grant.scope
 
     @property
     def load(self) -> Loaders:
@@ -62,20 +94,35 @@ class Context:
 
     async def admit(self, authorization: str | None) -> None:
         """Take on the caller behind the header. Raises Denied."""
-        self._scope = await self.services.callers.scope_of(authorization)
+        self._grant = await self.services.callers.grant_of(authorization)
         self.authorization = authorization
         self._loaders = None
+        self._check_erased()
         await self.check_visitor()
 
-    async def check(self) -> None:
-        """Whether the credential still opens what it did. Raises Denied."""
-        await self.services.callers.scope_of(self.authorization)
-        await self.check_visitor()
+    async def check_credential(self) -> None:
+        """Whether the credential has neither expired nor been revoked; asks no database but for keys. Raises Denied."""
+        self._grant = await self.services.callers.grant_of(self.authorization)
+        self._check_erased()
+
+    async def wait_for(self, token: str | None) -> None:
+        """Until derivation has come as far as a consistency token says, for a while. Raises InvalidInput."""
+        if token is not None:
+            wanted = ConsistencyToken.decode(token)
+            if not await self.services.consistency.reached(self.scope.workspace, wanted):
+                self.behind = True
+            self.forget()
+
+    def seconds_left(self) -> float | None:
+        """Until the credential expires, by the gateway's clock; None when no end is set."""
+        end = self.grant.expires_at
+        return None if end is None else max(0.0, (end - self.services.clock.now()) / 1000)
 
     def renewed(self) -> Context:
         """The same caller with nothing remembered."""
         fresh = Context(self.services)
-        fresh.authorization, fresh._scope = self.authorization, self._scope
+        fresh.authorization, fresh._grant = self.authorization, self._grant
+        fresh.position = self.position
         return fresh
 
     def forget(self) -> None:
@@ -90,6 +137,10 @@ class Context:
     async def may_see(self, user: str | None) -> bool:
         """Whether what belongs to this user may be shown: to everyone but subjects, who see only their own."""
         return self.scope.subject is None or (user is not None and user == await self.subject_user())
+
+    def _check_erased(self) -> None:
+        if self.services.privacy.suppressed.has(self.scope.workspace, self.scope.subject):
+            raise Forbidden("This user's data was erased; the token opens nothing.", hint="Mint no further ones.")
 
     async def check_visitor(self) -> None:
         """A visitor's token opens its subject only while nobody is known behind it."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 from strawberry.scalars import JSON
 
+from gateway.api.clients import EVENTS, PERSONAL, EventClient
 from gateway.api.connections import Connection, Keyset, page
+from gateway.api.consents import EventConsent, as_stamp
 from gateway.api.context import Context, Info
 from gateway.api.nodes import Node
 from gateway.api.scalars import Cursor, DateTime
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 LazyUser = Annotated["User", strawberry.lazy("gateway.api.users")]
 
 #: Who may read events, and the personal data in them.
-EVENTS = Policy("events:read", subject=True)
-PERSONAL = Policy("events:read", subject=True, pii=True)
 
 KEYSET = Keyset("event", (int, int, bytes))
 
@@ -75,6 +75,15 @@ class Event(Node):
 
         return await load_user(info.context, await info.context.load.user_ids.load(self.event.identity))
 
+    @field(
+        source=Source.document("events", "consent"),
+        policy=EVENTS,
+        description="What its sender had consented to when it came in; null: nobody had said anything.",
+        size=5,
+    )
+    def consent(self) -> list[EventConsent] | None:
+        return as_stamp(self.event.consent)
+
     @field(source=Source.document("events", "properties"), policy=PERSONAL, description="The event's properties.")
     def properties(self) -> JSON:
         return JSON(self.event.properties)
@@ -91,6 +100,38 @@ class UntypedEvent(Event):
     @field(source=Source.document("events", "receivedAt"), policy=EVENTS, description="When the gateway received it.")
     def received_at(self) -> DateTime:
         return DateTime(self.event.received_at)
+
+    @field(
+        source=Source.document("events", "sentAt"),
+        policy=EVENTS,
+        description="When the sender sent it, by the sender's clock.",
+    )
+    def sent_at(self) -> DateTime | None:
+        return _time(self.event.sent_at)
+
+    @field(
+        source=Source.document("events", "timestamp"),
+        policy=EVENTS,
+        description="The `timestamp` it was sent with; `at` is the corrected one.",
+    )
+    def timestamp(self) -> DateTime | None:
+        return _time(self.event.timestamp)
+
+    @field(
+        source=Source.document("events", "originalTimestamp"),
+        policy=EVENTS,
+        description="When it happened by the sender's clock: its `originalTimestamp`, else its `timestamp`.",
+    )
+    def original_timestamp(self) -> DateTime | None:
+        return _time(self.event.original_timestamp)
+
+    @field(
+        source=Source.document("events", "client"),
+        policy=EVENTS,
+        description="What software sent it, from what kind of device and from which country.",
+    )
+    def client(self) -> EventClient:
+        return EventClient(client=self.event.client)
 
     @field(source=Source.document("events", "source"), policy=EVENTS, description="The source that sent it.")
     def source(self) -> str:
@@ -156,6 +197,10 @@ class EventConnection(Connection[Event]):
     )
     async def total_count(self) -> int | None:
         return await self.count()
+
+
+def _time(milliseconds: int | None) -> DateTime | None:
+    return None if milliseconds is None else DateTime(milliseconds)
 
 
 def as_node(event: StoredEvent) -> Event:

@@ -6,8 +6,10 @@ import logging
 import traceback
 
 from graphql import GraphQLError
-from strawberry.exceptions import StrawberryInputCoercionError
+from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionError
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 
+from gateway.api.requests import HINT
 from gateway.clock import random_id
 from gateway.errors import GatewayError, InvalidInput, OperatorError
 
@@ -15,6 +17,8 @@ log = logging.getLogger("gateway.api")
 
 _FRAMES = 4
 _LONGEST_PATH = 200
+#: GraphQL's own words quote what was sent, however long it is.
+_LONGEST_MESSAGE = 500
 
 
 def presented(error: GraphQLError) -> GraphQLError:
@@ -23,7 +27,9 @@ def presented(error: GraphQLError) -> GraphQLError:
     if isinstance(original, GatewayError) and not isinstance(original, OperatorError):
         return _with(error, original.message, _extensions(original))
     if original is None or isinstance(original, StrawberryInputCoercionError):
-        return _with(error, error.message, {"code": InvalidInput.code, **(error.extensions or {})})
+        return _with(error, _shortened(error.message), {"code": InvalidInput.code, **(error.extensions or {})})
+    if isinstance(original, CannotGetOperationTypeError | MissingQueryError):
+        return _with(error, no_operation().message, _extensions(no_operation()))
     number = random_id()[:12]
     log.error(
         "a request failed",
@@ -36,6 +42,11 @@ def presented(error: GraphQLError) -> GraphQLError:
     )
     hint = f"The operator finds the cause in the log under {number}."
     return _with(error, "Internal error.", {"code": "INTERNAL", "id": number, "hint": hint})
+
+
+def no_operation() -> InvalidInput:
+    """What is said where `operationName` names nothing that stands in the query."""
+    return InvalidInput("The query has no operation of this name, or none at all.", hint=HINT)
 
 
 def body_of(error: GatewayError) -> dict[str, object]:
@@ -69,6 +80,14 @@ def _with(error: GraphQLError, message: str, extensions: dict[str, object]) -> G
         path=error.path,
         extensions=extensions,
     )
+
+
+def _shortened(message: str) -> str:
+    """Without its middle when it is long: what is quoted stands there."""
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    half = _LONGEST_MESSAGE // 2
+    return f"{message[:half]} … {message[-half:]}"
 
 
 def _where(error: Exception) -> str:

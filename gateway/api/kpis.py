@@ -9,6 +9,7 @@ from typing import Annotated
 import strawberry
 
 from gateway.api.context import Info
+from gateway.api.nodes import Node
 from gateway.api.scalars import DateTime
 from gateway.contract import Kpi as KpiFile
 from gateway.contract import parse_duration
@@ -152,10 +153,13 @@ class KpiResult:
 
 
 @strawberry.type(description="A KPI: one number, defined once, for everybody who uses it.")
-class Kpi:
+class Kpi(Node):
     """A KPI of the contract."""
 
     file: strawberry.Private[KpiFile]
+
+    def global_id(self) -> str:
+        return f"kpi_{self.file.key}"
 
     @field(source=_file("key"), policy=KPIS, description="The name programs use.")
     def key(self) -> strawberry.ID:
@@ -196,12 +200,13 @@ class Kpi:
         range: Annotated[RangeInput, strawberry.argument(description="Over which time.")],
     ) -> KpiResult:
         context, now = info.context, info.context.services.clock.now()
-        between = _between(range, now)
+        between = moments(range, now)
         found = await insights.evaluate(context.services.measures, context.scope, self.file, between, now)
         return KpiResult(file=self.file, between=between, found=found)
 
 
-def _between(given: RangeInput, now: int) -> tuple[int, int]:
+def moments(given: RangeInput, now: int) -> tuple[int, int]:
+    """The range's first moment, and the first behind it. Raises InvalidInput."""
     if given.last:
         try:
             return now - parse_duration(given.last) // timedelta(milliseconds=1), now

@@ -7,6 +7,7 @@ multiplies the sizes of lists, with the variables of this request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from graphql import (
     DocumentNode,
     FieldNode,
+    FloatValueNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLField,
@@ -24,10 +26,12 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
+    Visitor,
     get_named_type,
     get_nullable_type,
     is_composite_type,
     is_list_type,
+    visit,
 )
 
 from gateway.api.connections import MAX_FIRST
@@ -41,10 +45,13 @@ MAX_ALIASES = 100
 MAX_DIRECTIVES = 50
 MAX_FRAGMENTS_DEEP = 50
 MAX_COST = 20_000
+MAX_DIGITS = 400
+"""Of a number in the text; the largest float has 309. Python refuses to read integers of some thousands."""
 
 _LIST_SIZE = 5
 _INTROSPECTION_COST = 2_000
 _SIZES = ("first", "points")
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS}}}")
 
 
 class QueryLimit(InvalidInput):
@@ -97,6 +104,28 @@ def check_shape(document: DocumentNode) -> None:
                 raise QueryLimit(
                     f"The query has more than {limit:,} {what}, fragments spread out.", hint="Ask in several requests."
                 )
+
+
+def check_numbers(document: DocumentNode) -> None:
+    """Raise InvalidInput when a number in the text is too long to be read."""
+    # Digits in texts are no numbers: looked at closely only where there are that many at all.
+    if document.loc is not None and _LONG_NUMBER.search(document.loc.source.body):
+        visit(document, _Numbers())
+
+
+class _Numbers(Visitor):
+    def enter_int_value(self, node: IntValueNode, *_: object) -> None:
+        self._check(node)
+
+    def enter_float_value(self, node: FloatValueNode, *_: object) -> None:
+        self._check(node)
+
+    @staticmethod
+    def _check(node: IntValueNode | FloatValueNode) -> None:
+        if len(node.value) > MAX_DIGITS:
+            raise InvalidInput(
+                f"The number {node.value[:20]}… has more than {MAX_DIGITS} digits.", hint="No value is that large."
+            )
 
 
 class _Shapes:

@@ -78,7 +78,8 @@ class Loaders:
 
     async def _counts_of(self, map_key: str) -> StageCounts:
         runs = await self._services.journeys.stage_counts(self._scope, map_key)
-        active = {stage: count for stage, status, count in runs if status == JourneyStatus.ACTIVE.value}
+        open_runs = [(stage, count) for stage, status, count in runs if status == JourneyStatus.ACTIVE.value]
+        active = {stage: count for stage, count in open_runs if stage is not None}
         return StageCounts(active, await self._services.journeys.stage_reach(self._scope, map_key))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import strawberry
 
 from gateway.api.context import Info
+from gateway.api.nodes import Node
+from gateway.contract import Contract
 from gateway.contract import JourneyMap as MapFile
 from gateway.contract import Stage as StageFile
 from gateway.contract import Touchpoint as TouchpointFile
 from gateway.contract.durations import duration_in_words
-from gateway.errors import NotFound
+from gateway.errors import InvalidInput, NotFound
 from gateway.plugin import Policy, Source, field
 
 #: Who may read maps, and who may read how many users are in them.
@@ -41,11 +43,14 @@ class Touchpoint:
 
 
 @strawberry.type(description="One stage of a journey map.")
-class Stage:
+class Stage(Node):
     """A stage of the map with the key `map_key`."""
 
     file: strawberry.Private[StageFile]
     map_key: strawberry.Private[str]
+
+    def global_id(self) -> str:
+        return f"stage_{self.map_key}.{self.file.key}"
 
     @field(source=_map("stages.key"), policy=MAPS, description="The name programs use.")
     def key(self) -> strawberry.ID:
@@ -66,6 +71,22 @@ class Stage:
     @field(source=_map("stages.completes"), policy=MAPS, description="Whether entering it completes the journey.")
     def completes(self) -> bool:
         return self.file.completes
+
+    @field(
+        source=_map("stages.repeats"),
+        policy=MAPS,
+        description="Whether a run may come back to it; each stay is a visit of its own.",
+    )
+    def repeats(self) -> bool:
+        return self.file.repeats
+
+    @field(
+        source=_map("stages.limit"),
+        policy=MAPS,
+        description="After how many seconds in this stage a run is abandoned; null: after the map's time only.",
+    )
+    def limit_seconds(self) -> int | None:
+        return None if self.file.limit is None else int(self.file.limit.total_seconds())
 
     @field(source=_map("stages.touchpoints"), policy=MAPS, description="Where the persona meets the product here.")
     def touchpoints(self) -> list[Touchpoint]:
@@ -93,10 +114,13 @@ class Stage:
 
 
 @strawberry.type(description="A journey map: a persona's way to a goal, stage by stage.")
-class JourneyMap:
+class JourneyMap(Node):
     """A map of the contract."""
 
     file: strawberry.Private[MapFile]
+
+    def global_id(self) -> str:
+        return f"map_{self.file.key}"
 
     @field(source=_map("key"), policy=MAPS, description="The name programs use.")
     def key(self) -> strawberry.ID:
@@ -129,6 +153,22 @@ class JourneyMap:
     @field(source=_map("stages"), policy=MAPS, description="The stages, in order.", size=10)
     def stages(self) -> list[Stage]:
         return [Stage(file=stage, map_key=self.file.key) for stage in self.file.stages]
+
+
+def check_keys(contract: Contract, map_key: str | None, stage: str | None = None) -> None:
+    """Raise InvalidInput for a map that the contract does not have, or a stage that the map (without one: no map) has.
+
+    Nothing would ever be found under it, and nobody would know why.
+    """
+    if map_key is not None and map_key not in contract.journeys:
+        raise InvalidInput(
+            "There is no journey map of this key.", hint=f"There is: {', '.join(contract.journeys)}.", path="map"
+        )
+    if stage is not None:
+        maps = contract.journeys.values() if map_key is None else [contract.journeys[map_key]]
+        known = list(dict.fromkeys(one.key for journey_map in maps for one in journey_map.stages))
+        if stage not in known:
+            raise InvalidInput("There is no stage of this key.", hint=f"There is: {', '.join(known)}.", path="stage")
 
 
 def stage_of(journey_map: MapFile, key: str) -> Stage | None:

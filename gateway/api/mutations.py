@@ -9,6 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from gateway.api.context import Context, Info
+from gateway.api.quarantine import REPLAY, ReplayQuarantineInput, ReplayQuarantinePayload, replay_quarantine
 from gateway.api.scalars import DateTime, iso
 from gateway.model.event import Receipt
 from gateway.model.event import Verdict as Judged
@@ -33,6 +34,7 @@ class Verdict(Enum):
     DUPLICATE = strawberry.enum_value("duplicate", description="It was stored before; nothing changed.")
     CONFLICT = strawberry.enum_value("conflict", description="Its messageId was used before for something else.")
     QUARANTINED = strawberry.enum_value("quarantined", description="It cannot become an event; it is kept apart.")
+    REFUSED = strawberry.enum_value("refused", description="Nothing of it is stored, on purpose.")
 
 
 @strawberry.interface(description="Something wrong with what was sent, for the sender to correct.")
@@ -97,6 +99,11 @@ class Sent:
     verdict: Verdict | None = attribute(
         source=_RECEIPT, policy=ANYONE, description="What became of the event; null when it was not sent on."
     )
+    consistency_token: str | None = attribute(
+        source=_RECEIPT,
+        policy=ANYONE,
+        description="For `atLeast` in a query that shall see the event; null when it is not stored.",
+    )
     errors: list[UserError] = attribute(
         source=_RECEIPT, policy=ANYONE, description="What to correct; empty when all is well.", size=1
     )
@@ -126,7 +133,7 @@ class Mutation:
     ) -> TrackPayload:
         sender = _sender(info.context.scope, input.user_id, input.anonymous_id)
         if isinstance(sender, InputError):
-            return TrackPayload(event_id=None, verdict=None, errors=[sender])
+            return TrackPayload(event_id=None, verdict=None, consistency_token=None, errors=[sender])
         content = {"type": "track", "event": input.event, "properties": input.properties}
         return TrackPayload(**await _send(info.context, content | sender, input.timestamp, input.message_id))
 
@@ -145,9 +152,21 @@ class Mutation:
                 "VISITOR", "A visitor's token does not say who somebody is.", "Identify from your server.", "input"
             )
         if isinstance(sender, InputError):
-            return IdentifyPayload(event_id=None, verdict=None, errors=[sender])
+            return IdentifyPayload(event_id=None, verdict=None, consistency_token=None, errors=[sender])
         content = {"type": "identify", "traits": input.traits}
         return IdentifyPayload(**await _send(info.context, content | sender, input.timestamp, input.message_id))
+
+    @field(
+        source=Source.many("quarantine", "workspace"),
+        policy=REPLAY,
+        description="Send quarantined messages through intake again, mended by a patch or as they are. Those that "
+        "become events leave quarantine; twice is once.",
+        weight=500,
+    )
+    async def replay_quarantine(
+        self, info: Info, input: Annotated[ReplayQuarantineInput, strawberry.argument(description="Which, and how.")]
+    ) -> ReplayQuarantinePayload:
+        return await replay_quarantine(info.context, input)
 
 
 def _sender(scope: Scope, user_id: str | None, anonymous_id: str | None) -> dict[str, Any] | InputError:
@@ -175,6 +194,7 @@ async def _send(context: Context, content: dict[str, Any], at: int | None, messa
     return {
         "event_id": strawberry.ID(f"event_{receipt.ids[0].hex()}") if stored else None,
         "verdict": Verdict(verdict.value),
+        "consistency_token": receipt.consistency_token,
         "errors": [_wrong(problem.code.upper(), problem.message, None, "input") for problem in receipt.problems],
     }
 

@@ -15,6 +15,11 @@ _FORMS = {
     "event": r"[0-9a-f]{32}",
     "session": r"[0-9a-f]{32}\.[0-9a-f]{32}",
     "journey": r"[0-9a-f]{32}\.[\w-]{1,64}\.[1-9][0-9]{0,9}",
+    "map": r"[a-z][a-z0-9_]{0,63}",
+    "stage": r"[a-z][a-z0-9_]{0,63}\.[a-z][a-z0-9_]{0,63}",
+    "kpi": r"[a-z][a-z0-9_]{0,63}",
+    "quarantined": r"[0-9a-f]{32}",
+    "erasure": r"[0-9a-f]{32}",
 }
 _ID = re.compile("|".join(f"(?P<{kind}>{kind}_{form})" for kind, form in _FORMS.items()), re.ASCII)
 

@@ -6,24 +6,54 @@ from typing import Annotated
 
 import strawberry
 
+from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
+from gateway.api.clients import EVENTS
 from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, First
+from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
-from gateway.api.events import EVENTS, EventConnection, event_page
+from gateway.api.deciding import LOG, IdentityDecisionConnection, decision_page
+from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
 from gateway.api.journeys import as_node as journey_node
-from gateway.api.kpis import KPIS, Kpi
-from gateway.api.maps import MAPS, JourneyMap
+from gateway.api.kpis import KPIS, Kpi, RangeInput
+from gateway.api.maps import MAPS, JourneyMap, Stage, stage_of
 from gateway.api.nodes import AnyId, Node, split_id
+from gateway.api.privacy import ERASE, Erasure, erasure_by
+from gateway.api.quarantine import (
+    QUARANTINE,
+    QuarantineConnection,
+    QuarantinedEvent,
+    QuarantineFilter,
+    quarantine_page,
+    quarantined,
+)
 from gateway.api.scalars import Cursor, DateTime
-from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page
+from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
 from gateway.errors import Forbidden
+from gateway.model.event import SYSTEM_TYPES
 from gateway.plugin import ANYONE, Policy, Source, field
 
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 #: What a caller needs for a node of each kind; subjects see their own without it.
-_NEEDED = {"user": JOURNEYS, "session": JOURNEYS, "journey": JOURNEYS, "event": EVENTS}
+_NEEDED = {
+    "user": JOURNEYS,
+    "session": JOURNEYS,
+    "journey": JOURNEYS,
+    "event": EVENTS,
+    "map": MAPS,
+    "stage": MAPS,
+    "kpi": KPIS,
+    "quarantined": QUARANTINE,
+    "erasure": ERASE,
+}
+
+_AS_OF = (
+    "As of this moment: the identities that were one person then, by the links, merges and splits up to it; their "
+    "events up to it; and the counts, traits, sessions and journeys that these give, under the journey maps of now. "
+    "`refusedLinks` and what is reached through others (an event's `user`, say) are as of now."
+)
 
 MapKey = Annotated[strawberry.ID | None, strawberry.argument(description="Only runs through the map with this key.")]
 StageKey = Annotated[strawberry.ID | None, strawberry.argument(description="Only runs in the stage with this key.")]
@@ -53,7 +83,8 @@ class Query:
         policy=Policy(subject=True),
         description="The user whose token this is; null until their first event has been derived.",
     )
-    async def me(self, info: Info) -> User | None:
+    async def me(self, info: Info, at_least: AtLeast = None) -> User | None:
+        await info.context.wait_for(at_least)
         return await load_user(info.context, await info.context.subject_user())
 
     @field(
@@ -62,8 +93,15 @@ class Query:
         description="One user; null when nobody is known under it.",
     )
     async def user(
-        self, info: Info, by: Annotated[UserBy, strawberry.argument(description="Which user.")]
+        self,
+        info: Info,
+        by: Annotated[UserBy, strawberry.argument(description="Which user.")],
+        as_of: Annotated[DateTime | None, strawberry.argument(description=_AS_OF)] = None,
+        at_least: AtLeast = None,
     ) -> User | None:
+        await info.context.wait_for(at_least)
+        if as_of is not None:
+            return await user_then(info.context, by, as_of)
         return await load_user(info.context, await user_id_by(info.context, by))
 
     @field(
@@ -71,8 +109,35 @@ class Query:
         policy=Policy("journeys:read"),
         description="All users, the last seen first.",
     )
-    async def users(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> UserConnection:
+    async def users(
+        self, info: Info, first: First = DEFAULT_FIRST, after: After = None, at_least: AtLeast = None
+    ) -> UserConnection:
+        await info.context.wait_for(at_least)
         return await user_page(info.context, first, after)
+
+    @field(
+        source=Source.many("events", "workspace"),
+        policy=LOG,
+        description="What operators decided about who is who, the newest first: merges and splits.",
+    )
+    async def identity_log(
+        self,
+        info: Info,
+        user: Annotated[
+            UserBy | None, strawberry.argument(description="Only decisions that name an identity of this user.")
+        ] = None,
+        first: First = DEFAULT_FIRST,
+        after: After = None,
+    ) -> IdentityDecisionConnection:
+        return await decision_page(info.context, user, first, after)
+
+    @field(
+        source=Source.one("erasures", "id"),
+        policy=ERASE,
+        description="The receipt of an erasure; null when there is none of this id.",
+    )
+    async def erasure(self, info: Info, id: AnyId) -> Erasure | None:
+        return await erasure_by(info.context, split_id(id, "erasure")[1])
 
     @field(source=Source.one("journeys", "id"), policy=JOURNEYS, description="One journey; null when there is none.")
     async def journey(self, info: Info, id: AnyId) -> Journey | None:
@@ -91,7 +156,9 @@ class Query:
         status: Status = None,
         first: First = DEFAULT_FIRST,
         after: After = None,
+        at_least: AtLeast = None,
     ) -> JourneyConnection:
+        await info.context.wait_for(at_least)
         return await journey_page(info.context, first, after, map_key=map, stage=stage, status=status)
 
     @field(
@@ -100,8 +167,14 @@ class Query:
         description="Events of all users, the newest first.",
     )
     async def events(
-        self, info: Info, filter: Filter = None, first: First = DEFAULT_FIRST, after: After = None
+        self,
+        info: Info,
+        filter: Filter = None,
+        first: First = DEFAULT_FIRST,
+        after: After = None,
+        at_least: AtLeast = None,
     ) -> EventConnection:
+        await info.context.wait_for(at_least)
         return await _events(info.context, filter, first, after)
 
     @field(source=Source.contract("journeys", "*"), policy=MAPS, description="All journey maps.")
@@ -125,9 +198,37 @@ class Query:
         return None if found is None else Kpi(file=found)
 
     @field(
+        source=Source.many("quarantine", "workspace"),
+        policy=QUARANTINE,
+        description="Messages that could not become events, the newest first.",
+    )
+    async def quarantine(
+        self,
+        info: Info,
+        filter: Annotated[QuarantineFilter | None, strawberry.argument(description="Which; null for all.")] = None,
+        first: First = DEFAULT_FIRST,
+        after: After = None,
+    ) -> QuarantineConnection:
+        return await quarantine_page(info.context, filter, first, after)
+
+    @field(
+        source=Source.many("accounting", "workspace"),
+        policy=INTAKE,
+        description="What became of all that was sent, by source and hour; nothing that was acknowledged is missing.",
+        weight=100,
+    )
+    async def intake_accounting(
+        self,
+        info: Info,
+        range: Annotated[RangeInput, strawberry.argument(description="Which hours: those it touches.")],
+        source: SourceName = None,
+    ) -> IntakeAccounting:
+        return await intake_accounting(info.context, range, source)
+
+    @field(
         source=Source.one("*", "id"),
         policy=ANYONE,
-        description="Whatever has this id: a user, session, journey or event; null when there is nothing.",
+        description="Whatever has this id: a user, an event, a stage, …; null when there is nothing.",
     )
     async def node(self, info: Info, id: AnyId) -> Node | None:
         kind, key = split_id(id)
@@ -162,12 +263,32 @@ async def _session(context: Context, key: str) -> Session | None:
 
 async def _event(context: Context, key: str) -> Node | None:
     event = await context.load.events.load(bytes.fromhex(key))
-    if event is None:
+    if event is None or event.type in SYSTEM_TYPES:
         return None
     subject = context.scope.subject is not None
     if subject and not await context.may_see(await context.load.user_ids.load(event.identity)):
         return None
     return event_node(event)
+
+
+async def _map(context: Context, key: str) -> JourneyMap | None:
+    found = context.services.contract.journeys.get(key)
+    return None if found is None else JourneyMap(file=found)
+
+
+async def _stage(context: Context, key: str) -> Stage | None:
+    map_key, _, stage = key.partition(".")
+    journey_map = context.services.contract.journeys.get(map_key)
+    return None if journey_map is None else stage_of(journey_map, stage)
+
+
+async def _kpi(context: Context, key: str) -> Kpi | None:
+    found = context.services.contract.kpis.get(key)
+    return None if found is None else Kpi(file=found)
+
+
+async def _quarantined(context: Context, key: str) -> QuarantinedEvent | None:
+    return await quarantined(context, bytes.fromhex(key))
 
 
 async def _moved(context: Context, key: str) -> str | None:
@@ -177,7 +298,17 @@ async def _moved(context: Context, key: str) -> str | None:
     return None if now in (None, user) else f"{now}.{rest}"
 
 
-_FINDERS = {"user": _user, "journey": _journey, "session": _session, "event": _event}
+_FINDERS = {
+    "user": _user,
+    "journey": _journey,
+    "session": _session,
+    "event": _event,
+    "map": _map,
+    "stage": _stage,
+    "kpi": _kpi,
+    "quarantined": _quarantined,
+    "erasure": erasure_by,
+}
 
 
 async def _events(

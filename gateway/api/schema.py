@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import strawberry
@@ -16,19 +17,29 @@ from graphql import (
     Undefined,
     is_introspection_type,
 )
+from strawberry.extensions import SchemaExtension
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from gateway.api.admission import Admission, Gate
+from gateway.api.consistency import Told
+from gateway.api.deciding import Deciding
 from gateway.api.events import UntypedEvent
 from gateway.api.failures import presented
-from gateway.api.mutations import InputError, Mutation
+from gateway.api.mutations import InputError
+from gateway.api.mutations import Mutation as Sending
+from gateway.api.privacy import Private
 from gateway.api.query import Query
 from gateway.api.scalars import SCALARS
 from gateway.api.subscriptions import Subscription
 from gateway.contract import Contract
 from gateway.plugin import check_declared
+
+
+@strawberry.type(description="What can be sent and decided.")
+class Mutation(Sending, Deciding, Private):
+    """The root of mutations."""
 
 
 class Schema(strawberry.Schema):
@@ -39,22 +50,23 @@ class Schema(strawberry.Schema):
         errors[:] = [presented(error) for error in errors]
 
 
-def build_schema(contract: Contract) -> strawberry.Schema:
-    """The schema for a contract; so far the same for all, as no event has fields of its own yet.
+def build_schema(contract: Contract, extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> strawberry.Schema:
+    """The schema for a contract; so far the same for all, as no event has fields of its own yet, so that a new version
+    of the contract needs no new schema. `extensions` come around those of the API itself.
 
     Raises SetupError when a field lacks source, policy or description.
     """
-    return _built(sort=False)
+    return _built(sort=False, extensions=extensions)
 
 
-def _built(*, sort: bool) -> Schema:
+def _built(*, sort: bool, extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Schema:
     # Sorted it is for reading only: sorting loses how Strawberry's enumerations are written.
     schema = Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[UntypedEvent, InputError],
-        extensions=[partial(Admission, Gate())],
+        extensions=[*extensions, partial(Admission, Gate()), Told],
         config=StrawberryConfig(disable_field_suggestions=True, sort_schema=sort, scalar_map=SCALARS),
     )
     check_declared(schema._schema)

@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 import strawberry
 
+from gateway.api.clients import EVENTS
 from gateway.api.context import Info
-from gateway.api.events import EVENTS, Event
+from gateway.api.events import Event
 from gateway.api.events import as_node as event_node
 from gateway.api.following import follow
 from gateway.api.journeys import JOURNEYS, Journey, JourneyStatus
 from gateway.api.journeys import as_node as journey_node
-from gateway.api.maps import Stage, stage_of
+from gateway.api.maps import Stage, check_keys, stage_of
 from gateway.api.scalars import Cursor, DateTime
-from gateway.api.users import User, UserBy, load_user
+from gateway.api.users import User, UserBy, load_user, user_id_by
 from gateway.live.hub import Gap as LostNews
 from gateway.live.hub import News
 from gateway.plugin import ANYONE, Source, field, subscription
@@ -59,7 +60,10 @@ class Gap:
 
 
 @strawberry.interface(
-    description="A message of a subscription. All but its cursor is null in a message that only moves the cursor on."
+    description=(
+        "A message of a subscription. One that only moves the cursor on tells of no change: its `journey` or `event` "
+        "is null."
+    )
 )
 class Change:
     """A message."""
@@ -81,7 +85,9 @@ class Change:
 
 @strawberry.type(description="A journey moved: to another stage, or to another status.")
 class JourneyChange(Change):
-    """A step of a journey."""
+    """A step of a journey. `watched` is the one user it is about, if there is one."""
+
+    watched: strawberry.Private[UserBy | None]
 
     @field(
         source=Source.one("journeys", "feed.journey"),
@@ -96,13 +102,18 @@ class JourneyChange(Change):
     @field(
         source=Source.document("feed", "from"),
         policy=JOURNEYS,
-        description="The stage it was in; null when it began.",
+        description="The stage it was in; null when it began or was between stages.",
         name="from",
     )
     def from_stage(self, info: Info) -> Stage | None:
         return self._stage(info, "from")
 
-    @field(source=Source.document("feed", "to"), policy=JOURNEYS, description="The stage it is in since.", name="to")
+    @field(
+        source=Source.document("feed", "to"),
+        policy=JOURNEYS,
+        description="The stage it is in since; null when it left one and entered no other, or is there no longer.",
+        name="to",
+    )
     def to_stage(self, info: Info) -> Stage | None:
         return self._stage(info, "to")
 
@@ -116,9 +127,23 @@ class JourneyChange(Change):
         at = self.told("at")
         return None if at is None else DateTime(at)
 
-    @field(source=Source.one("users", "feed.user"), policy=JOURNEYS, description="Whose journey it is.")
+    @field(
+        source=Source.one("users", "feed.user"),
+        policy=JOURNEYS,
+        description=(
+            "Whose journey it is. When one user is watched they also come with messages that only move the cursor on, "
+            "the first among them: how things stand now."
+        ),
+    )
     async def user(self, info: Info) -> User | None:
-        return await load_user(info.context, self.told("user"))
+        context, user = info.context, self.told("user")
+        if self.news.row is None:
+            # So that nobody asks beside the subscription, at its start or after a gap, and has to put the two in order.
+            if context.scope.subject is not None:
+                user = await context.subject_user()
+            elif self.watched is not None:
+                user = await user_id_by(context, self.watched)
+        return await load_user(context, user)
 
     def _stage(self, info: Info, key: str) -> Stage | None:
         stage = self.told(key)
@@ -143,7 +168,7 @@ class EventStoredFilter:
     user: UserBy | None = strawberry.field(default=None, description="Events of this user.")
 
 
-@strawberry.type(description="What can be watched, over graphql-transport-ws.")
+@strawberry.type(description="What can be watched, over WebSocket or as an event stream.")
 class Subscription:
     """The root of subscriptions."""
 
@@ -164,8 +189,10 @@ class Subscription:
         user: Annotated[UserBy | None, strawberry.argument(description="Only journeys of this user.")] = None,
         after: Resume = None,
     ) -> AsyncIterator[JourneyChange]:
+        check_keys(info.context.services.contract, map, stage)
         async for news in follow(info.context, "journey", user, after, map_key=map, stage=stage):
-            yield JourneyChange(news=news)
+            info.context.position.cursor = news.cursor
+            yield JourneyChange(news=news, watched=user)
 
     @subscription(
         source=_FEED,
@@ -183,4 +210,5 @@ class Subscription:
         wanted = filter or EventStoredFilter()
         names = None if wanted.names is None else frozenset(wanted.names)
         async for news in follow(info.context, "event", wanted.user, after, names=names):
+            info.context.position.cursor = news.cursor
             yield EventChange(news=news)

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Annotated, Any
 
 import strawberry
 from strawberry.scalars import JSON
 
-from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, Connection, First, Keyset, page
+from gateway.api.clients import EVENTS
+from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, Connection, First, Keyset, newest, page
+from gateway.api.consents import CONSENTS, Consent, as_consents
 from gateway.api.context import Context, Info
-from gateway.api.events import EVENTS, EventConnection, event_page
+from gateway.api.events import EventConnection, event_page
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, journey_page
 from gateway.api.journeys import as_node as journey_node
+from gateway.api.maps import check_keys
 from gateway.api.nodes import Node, split_id
 from gateway.api.scalars import Cursor, DateTime
 from gateway.errors import NotFound
+from gateway.model.identity import Edge, Pair
 from gateway.model.identity import Identity as StoredIdentity
 from gateway.model.journey import Session as Visit
 from gateway.model.journey import UserState
+from gateway.pipeline.persons import Persons, Then
 from gateway.plugin import Policy, Source, attribute, field
 
 USERS = JOURNEYS
 PERSONAL = Policy("journeys:read", subject=True, pii=True)
+#: What links say names other people too: not for a user's own token.
+LINKS = Policy("journeys:read", pii=True)
+
+_LINK = Source.document("merges", "*")
+_MOST_LINKS = 100
 
 KEYSET = Keyset("user", (int, str))
 SESSIONS_KEYSET = Keyset("session", (int, str))
@@ -51,6 +61,50 @@ class Identity:
     value: str = attribute(
         source=Source.document("identities", "value"), policy=PERSONAL, description="The id as it was sent."
     )
+
+
+@strawberry.input(description="An id under which events arrive.")
+class IdentityInput:
+    """Names one identity."""
+
+    type: IdentityType = strawberry.field(description="What kind of id it is.")
+    value: str = strawberry.field(description="The id as it is sent.")
+
+
+@strawberry.enum(description="Why a link between two identities does not hold.")
+class Refusal(Enum):
+    """Reasons."""
+
+    BLOCKED_VALUE = strawberry.enum_value("blocked_value", description="One of them names nobody, such as `null`.")
+    TWO_USER_IDS = strawberry.enum_value("two_user_ids", description="It would make two known people one.")
+    LIMIT_ANONYMOUS_ID = strawberry.enum_value(
+        "limit_anonymousId", description="It would give one user more than 100 anonymousIds."
+    )
+    SPLIT = strawberry.enum_value("split", description="An operator split the two; only a merge joins them again.")
+
+
+@strawberry.type(description="Two identities that an event says are one person, and are not taken to be.")
+class RefusedLink:
+    """A link that does not hold."""
+
+    pair: strawberry.Private[Pair]
+    edge: strawberry.Private[Edge]
+
+    @field(source=_LINK, policy=LINKS, description="The anonymous one.")
+    def anonymous(self) -> Identity:
+        return as_identity(self.pair[0])
+
+    @field(source=_LINK, policy=LINKS, description="The known one.")
+    def known(self) -> Identity:
+        return as_identity(self.pair[1])
+
+    @field(source=_LINK, policy=LINKS, description="Why it does not hold.")
+    def reason(self) -> Refusal:
+        return Refusal(self.edge.refused)
+
+    @field(source=_LINK, policy=LINKS, description="When it was said first.")
+    def at(self) -> DateTime:
+        return DateTime(self.edge.order[0])
 
 
 @strawberry.input(one_of=True, description="Which user: by exactly one of these.")
@@ -120,9 +174,14 @@ class User(Node):
     """A user."""
 
     state: strawberry.Private[UserState]
+    #: Set when the user of a moment was asked for.
+    then: strawberry.Private[Then | None] = None
 
     def global_id(self) -> str:
         return f"user_{self.state.user}"
+
+    async def known_as(self, context: Context) -> Sequence[StoredIdentity]:
+        return await context.load.identities.load(self.state.user) if self.then is None else self.then.identities
 
     @field(source=Source.document("users", "firstSeen"), policy=USERS, description="When their first event happened.")
     def first_seen(self) -> DateTime:
@@ -149,13 +208,37 @@ class User(Node):
         return JSON(self.state.traits)
 
     @field(
+        source=Source.many("consents", "identity"),
+        policy=CONSENTS,
+        description="What they said last about each purpose, under any of their identities. As of now, whatever "
+        "`asOf` says.",
+        size=5,
+    )
+    async def consents(self, info: Info) -> list[Consent]:
+        known = await self.known_as(info.context)
+        return as_consents(await info.context.services.privacy.words_of(info.context.scope.workspace, known))
+
+    @field(
         source=Source.many("identities", "user"),
         policy=PERSONAL,
         description="The ids their events arrived under, the oldest first.",
     )
     async def identities(self, info: Info) -> list[Identity]:
-        found = await info.context.load.identities.load(self.state.user)
-        return [Identity(type=IdentityType(one.type), value=one.value) for one in found]
+        return [as_identity(one) for one in await self.known_as(info.context)]
+
+    @field(
+        source=Source.many("merges", "group"),
+        policy=LINKS,
+        description=(
+            "Links of their identities that do not hold, and why: the latest hundred. As of now, whatever `asOf` says."
+        ),
+        size=5,
+    )
+    async def refused_links(self, info: Info) -> list[RefusedLink]:
+        services, scope = info.context.services, info.context.scope
+        user = self.state.user if self.then is None else await services.users.follow(scope, self.state.user)
+        found = [] if user is None else await services.identities.refused(scope, user, limit=_MOST_LINKS)
+        return [RefusedLink(pair=pair, edge=edge) for pair, edge in found]
 
     @field(
         source=Source.one("journeys", "user, map"),
@@ -167,26 +250,34 @@ class User(Node):
         info: Info,
         map: Annotated[strawberry.ID, strawberry.argument(description="The key of the journey map.")],
     ) -> Journey | None:
-        run = await info.context.load.latest_runs.load((self.state.user, map))
+        check_keys(info.context.services.contract, map)
+        if self.then is None:
+            run = await info.context.load.latest_runs.load((self.state.user, map))
+        else:
+            runs = [run for run in self.then.folded.journeys.values() if run.map == map]
+            run = max(runs, key=lambda run: run.run, default=None)
         return None if run is None else journey_node(info.context.services.contract, run)
 
     @field(source=Source.many("journeys", "user"), policy=JOURNEYS, description="Their runs, the last active first.")
     async def journeys(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> JourneyConnection:
-        return await journey_page(info.context, first, after, user=self.state.user)
+        runs = None if self.then is None else list(self.then.folded.journeys.values())
+        return await journey_page(info.context, first, after, user=self.state.user, among=runs)
 
     @field(source=Source.many("events", "sk"), policy=EVENTS, description="Their events, the newest first.")
     async def events(
         self, info: Info, first: First = DEFAULT_FIRST, after: After = None, names: Names = None
     ) -> EventConnection:
-        identities = await info.context.load.identities.load(self.state.user)
-        sks = [identity.sk for identity in identities]
-        return await event_page(info.context, first, after, names=names, sks=sks)
+        sks = [identity.sk for identity in await self.known_as(info.context)]
+        until = None if self.then is None else (0, self.then.moment + 1)
+        return await event_page(info.context, first, after, names=names, sks=sks, between=until)
 
     @field(source=Source.many("sessions", "user"), policy=USERS, description="Their sessions, the newest first.")
     async def sessions(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> SessionConnection:
         context, user = info.context, self.state.user
 
         async def read(limit: int, before: Any) -> list[Visit]:
+            if self.then is not None:
+                return newest(self.then.folded.sessions.values(), lambda one: (one.start, one.id), limit, before)
             return await context.services.sessions.page(context.scope, user, limit=limit, before=before)
 
         edges, page_info = await page(
@@ -233,6 +324,29 @@ async def owner(context: Context, user: str) -> User:
     if found is None:
         raise NotFound("This user has gone since.", hint="Ask again.")
     return found
+
+
+async def user_then(context: Context, by: UserBy, moment: int) -> User | None:
+    """The user that is named, as of a moment; None when there was none yet. Raises InvalidInput, TooLarge."""
+    services = context.services
+    identity = identity_by(by)
+    if by.id:
+        identity = await services.identities.named(context.scope, split_id(by.id, "user")[1])
+    if identity is None:
+        return None
+    then = await persons_of(context).then(context.scope, identity, min(moment, services.clock.now()))
+    return None if then is None else User(state=then.folded.state, then=then)
+
+
+def persons_of(context: Context) -> Persons:
+    """What decides about persons, and looks back."""
+    services = context.services
+    return Persons(services.intake, services.identities, services.events, services.contract, services.clock)
+
+
+def as_identity(identity: StoredIdentity) -> Identity:
+    """The API's object for an identity."""
+    return Identity(type=IdentityType(identity.type), value=identity.value)
 
 
 async def user_id_by(context: Context, by: UserBy) -> str | None:

@@ -5,29 +5,46 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
-from pathlib import Path
 
 from gateway.access.callers import Callers
+from gateway.access.issuers import Issuers
 from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
+from gateway.app.contracts import Folder
+from gateway.app.disk import DiskGuard
+from gateway.app.health import Watch
+from gateway.app.metrics import Metrics
+from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, ObservedIntake
+from gateway.app.roles import DUTIES, Duties
+from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
-from gateway.contract import Contract, find_schema_root, load_contract
-from gateway.errors import SetupError, Unavailable
+from gateway.contract import Contract
+from gateway.errors import GatewayError, SetupError, Unavailable
+from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
+from gateway.pipeline.accounting import Accounts
+from gateway.pipeline.addresses import Addresses
+from gateway.pipeline.budget import Budget
+from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
-from gateway.pipeline.folding import Fold
+from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
+from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
-from gateway.store.database import Database, connect
-from gateway.store.embedded import EmbeddedMongod
+from gateway.store.accounting import Accounting
+from gateway.store.command_failures import CommandFailures
+from gateway.store.contracts import Versions
+from gateway.store.database import CommandListener, Database, Document, connect
+from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
 from gateway.store.imports import Imports
+from gateway.store.keeping import KeptMongod
 from gateway.store.keys import Keys
 from gateway.store.lanes import Lanes
 from gateway.store.measures import Measures
@@ -35,6 +52,9 @@ from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
 
 _ANCHOR_SECONDS = 10.0
+_HELLOS = 5
+#: How long the batch under way may take when the process stops.
+STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +63,7 @@ class Gateway:
 
     settings: Settings
     database: Database
-    contract: Contract
+    contracts: Contracts
     clock: ServerClock
     events: Events
     identities: Identities
@@ -53,25 +73,63 @@ class Gateway:
     measures: Measures
     imports: Imports
     intake: Intake
+    quarantine: Quarantine
+    accounting: Accounting
+    privacy: Privacy
+    eraser: Eraser
     deriver: Deriver
     hub: Hub
+    consistency: Consistency
     keyring: KeyRing
     tokens: Tokens
     callers: Callers
+    metrics: Metrics
+    spans: Spans
+    watch: Watch
+    disk: DiskGuard
+    duties: Duties
+    keeping: asyncio.Future[None] | None = None
+    """Keeps the embedded mongod running; done, with the reason, when it cannot: then the process has to end."""
+
+    @property
+    def contract(self) -> Contract:
+        """The contract that counts now; another one may count at the next look."""
+        return self.contracts.current
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Look after health and the disk in the background."""
+        await self.watch.look()
+        await self.disk.look()
+        tasks = [asyncio.create_task(self.watch.run()), asyncio.create_task(self.disk.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1)
+            self.watch.close()
 
     @asynccontextmanager
     async def deriving(self) -> AsyncIterator[None]:
-        """Derive in the background, as soon as no other process does."""
+        """Derive in the background, as soon as no other process does; nothing in a role that does not derive."""
+        if not self.duties.derives:
+            yield
+            return
         task = asyncio.create_task(self.deriver.run())
         try:
             yield
         finally:
             self.deriver.stop()
-            await task
+            await asyncio.wait([task], timeout=STOP_SECONDS)
+            task.cancel()  # a frozen MongoDB: the lease runs out by itself
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:
-        """Follow the feed for subscriptions."""
+        """Follow the feed for subscriptions; nothing in a role that has none."""
+        if not self.duties.answers:
+            yield
+            return
         await self.hub.start()
         try:
             yield
@@ -80,51 +138,90 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_mongod(settings: Settings) -> AsyncIterator[str]:
-    """The address of MongoDB: the one that is set, or the embedded one's, started for as long as this is open."""
+async def open_mongod(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Future[None] | None]]:
+    """The address of MongoDB: the one that is set, or the embedded one's, kept running for as long as this is open."""
     if settings.mongo_uri is not None:
-        yield settings.mongo_uri
+        yield settings.mongo_uri, None
         return
-    mongod = await EmbeddedMongod.start(settings.data_dir, mongod=settings.mongod)
+    mongod = await KeptMongod.start(settings.data_dir, mongod=settings.mongod)
+    keeping = asyncio.create_task(mongod.keep())
     try:
-        yield mongod.uri
+        yield mongod.uri, keeping
     finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         await mongod.stop()
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Connect, prepare the database, build. Raises SetupError or ContractError with what to mend."""
-    contract = load_contract(contract_folder(settings))
-    async with open_mongod(settings) as uri:
-        database = connect(uri, settings.database, driver=settings.driver)
+async def open_gateway(
+    settings: Settings, spans: Spans | None = None, *, serves: bool = False
+) -> AsyncIterator[Gateway]:
+    """Connect, prepare the database, build. `serves`: this is a start, not a command beside a running gateway.
+
+    Raises SetupError or ContractError with what to mend.
+    """
+    folder = Folder(settings)
+    metrics, spans = Metrics(settings.role), spans or Spans()
+    failures = CommandFailures(lambda command: metrics.mongo_failures.labels(command).inc())
+    async with (
+        open_mongod(settings) as (uri, keeping),
+        _open_database(settings, uri, failures) as (database, clock),
+    ):
+        contracts = await folder.begin(Versions(database), clock.now(), serves=serves)
+        gateway = await _build(settings, database, contracts, clock, metrics, spans)
+        keeping_time = asyncio.create_task(_keep_time(database, clock))
         try:
-            await _prepare(database)
-            clock = ServerClock()
-            await _anchor(database, clock)
-            gateway = await _build(settings, database, contract, clock)
-            keeping_time = asyncio.create_task(_keep_time(database, clock))
-            try:
-                yield gateway
-            finally:
-                keeping_time.cancel()
-                await gateway.intake.drain()
+            async with gateway.privacy.following(), gateway.keyring.following(), contracts.following():
+                yield replace(gateway, keeping=keeping)
         finally:
-            await database.close()
+            keeping_time.cancel()
+            await gateway.intake.drain()
 
 
-def contract_folder(settings: Settings) -> Path:
-    """The folder of the contract that is set."""
-    return find_schema_root(settings.schema_dir) / settings.contract
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[tuple[Database, ServerClock]]:
+    """The database, prepared, and its time: for commands. Raises SetupError with what to mend."""
+    async with open_mongod(settings) as (uri, _), _open_database(settings, uri) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _open_database(
+    settings: Settings, uri: str, *listeners: CommandListener
+) -> AsyncIterator[tuple[Database, ServerClock]]:
+    database = connect(uri, settings.database, driver=settings.driver, listeners=listeners)
+    try:
+        await _prepare(database)
+        clock = ServerClock()
+        await _anchor(database, clock)
+        yield database, clock
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_spans(settings: Settings) -> AsyncIterator[Spans]:
+    """Traces as they are set; what waits is sent at the end. Raises SetupError when their packages are missing."""
+    if settings.traces_url is None:
+        yield Spans()
+        return
+    try:
+        from gateway.app.tracing import Traces
+    except ImportError as missing:
+        raise SetupError(
+            f"GATEWAY_TRACES_URL is set, but the package {missing.name} is missing.",
+            hint="Install it: pip install 'journey-gateway[tracing]'",
+        ) from missing
+    traces = Traces(settings.traces_url, settings.role)
+    try:
+        yield traces
+    finally:
+        await traces.close()
 
 
 async def _prepare(database: Database) -> None:
-    try:
-        hello = await database.hello()
-    except Unavailable as away:
-        raise SetupError(
-            "MongoDB does not answer.", hint="Check GATEWAY_MONGO_URI, and that a member is primary."
-        ) from away
+    hello = await _first_hello(database)
     if "setName" not in hello:
         raise SetupError(
             "MongoDB runs alone; the gateway needs a replica set (one member is enough).",
@@ -134,16 +231,55 @@ async def _prepare(database: Database) -> None:
     await Lanes(database).prepare()
 
 
-async def _build(settings: Settings, database: Database, contract: Contract, clock: ServerClock) -> Gateway:
-    events, identities, users = Events(database), Identities(database), Users(database)
+async def _first_hello(database: Database) -> Document:
+    """MongoDB's reply, waited for as long as an election or a busy machine may take: each try lasts two seconds."""
+    for _ in range(_HELLOS):
+        with suppress(Unavailable):
+            return await database.hello()
+    raise SetupError("MongoDB does not answer.", hint="Check GATEWAY_MONGO_URI, and that a member is primary.")
+
+
+async def _build(
+    settings: Settings, database: Database, contracts: Contracts, clock: ServerClock, metrics: Metrics, spans: Spans
+) -> Gateway:
+    events = ObservedEvents(database, metrics, spans)
+    identities, users = Identities(database), Users(database)
     sessions, journeys, keys = Sessions(database), Journeys(database), Keys(database)
     secret = await keys.server_secret(random_secret())
     keyring, tokens = KeyRing(keys, clock), Tokens(secret, clock)
-    derivation = Derivation(Lanes(database), Fold(events, identities, users, sessions, journeys, contract))
+    derivation = Derivation.of(database, contracts, events)
+    deriver = ObservedDeriver(
+        database,
+        derivation,
+        clock,
+        lease_seconds=settings.lease_seconds,
+        feed_hours=settings.feed_hours,
+        metrics=metrics,
+        spans=spans,
+    )
+    hub = ObservedHub(Feed(database), events, secret, metrics=metrics)
+    quarantine, accounting, privacy = Quarantine(database), Accounting(database), Privacy(database, clock)
+    intake = ObservedIntake(
+        events,
+        quarantine,
+        clock,
+        accounts=Accounts(accounting, clock),
+        # One body alone is always taken.
+        budget=Budget(max(settings.intake_budget_bytes, settings.max_body_bytes)),
+        max_event_bytes=settings.max_event_bytes,
+        max_batch_events=settings.max_batch_events,
+        addresses=Addresses(settings.ip, settings.country_database),
+        privacy=privacy,
+        metrics=metrics,
+        spans=spans,
+    )
+    disk = DiskGuard(database, intake, settings.disk_free_percent)
+    watch = Watch(database, hub, deriver, DUTIES[settings.role], disk)
+    metrics.watch(watch.gauges)
     return Gateway(
         settings=settings,
         database=database,
-        contract=contract,
+        contracts=contracts,
         clock=clock,
         events=events,
         identities=identities,
@@ -152,24 +288,22 @@ async def _build(settings: Settings, database: Database, contract: Contract, clo
         journeys=journeys,
         measures=Measures(database),
         imports=Imports(database),
-        intake=Intake(
-            events,
-            Quarantine(database),
-            clock,
-            max_event_bytes=settings.max_event_bytes,
-            max_batch_events=settings.max_batch_events,
-        ),
-        deriver=Deriver(
-            database,
-            derivation,
-            clock,
-            lease_seconds=settings.lease_seconds,
-            feed_hours=settings.feed_hours,
-        ),
-        hub=Hub(Feed(database), events, secret),
+        intake=intake,
+        quarantine=quarantine,
+        accounting=accounting,
+        privacy=privacy,
+        eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
+        deriver=deriver,
+        hub=hub,
+        consistency=Consistency(Feed(database), derivation.work, clock),
         keyring=keyring,
         tokens=tokens,
-        callers=Callers(keyring, tokens),
+        callers=Callers(keyring, tokens, Issuers(settings.issuers, clock, development=settings.env == "development")),
+        metrics=metrics,
+        spans=spans,
+        watch=watch,
+        disk=disk,
+        duties=DUTIES[settings.role],
     )
 
 
@@ -189,5 +323,5 @@ async def _keep_time(database: Database, clock: ServerClock) -> None:
     task = asyncio.current_task()
     while task is not None and not task.cancelling():  # a driver may swallow the cancelling itself
         await asyncio.sleep(_ANCHOR_SECONDS)
-        with suppress(Unavailable):
+        with suppress(GatewayError):
             await _anchor(database, clock)

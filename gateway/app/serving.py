@@ -6,56 +6,98 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from gateway.api.context import Services
+from gateway.api.graphiql import graphiql_routes
 from gateway.api.schema import build_schema
+from gateway.api.sdl import sdl_route
 from gateway.api.view import graphql_app
 from gateway.app.building import Gateway
+from gateway.app.cors import Cors
+from gateway.app.exchanges import Exchanges
+from gateway.app.health import health_routes
+from gateway.app.listening import IDLE_SECONDS, allow_connections, connection_class, listen
+from gateway.app.observed import Operations
+from gateway.app.roles import Role
+from gateway.clock import REQUEST_ID
+from gateway.collect.rudderstack import rudderstack_routes
 from gateway.collect.segment import routes
 from gateway.collect.tokens import token_routes
+from gateway.collect.vendors import vendor_routes
 from gateway.console.pages import page_routes
-from gateway.errors import SetupError
 
-_DRAIN_SECONDS = 10
+__all__ = ["Serving", "build_app", "listen", "on_signals", "services_of", "serving"]
+
+#: How long requests under way may take when the server stops.
+_FINISH_SECONDS = 10
 
 
-def build_app(gateway: Gateway) -> Starlette:
-    """Every door on one application."""
-    graphql = graphql_app(build_schema(gateway.contract), services_of(gateway), gateway.settings)
-    return Starlette(
-        routes=[
-            *routes(gateway.intake, gateway.keyring, gateway.settings),
-            *token_routes(gateway.keyring, gateway.callers, gateway.tokens, gateway.identities, gateway.settings),
-            Route("/graphql", graphql),
-            WebSocketRoute("/graphql", graphql),
-            *page_routes(),
-        ],
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(gateway.settings.cors_origins),
-                allow_methods=["GET", "POST", "OPTIONS"],
-                allow_headers=["authorization", "content-type", "content-encoding", "x-retry-count"],
-                max_age=86_400,
-            )
-        ],
-        exception_handlers={404: _not_found, Exception: _fault},
+def build_app(gateway: Gateway) -> Exchanges:
+    """Every door of the process's role on one application, and what goes around all of them."""
+    doors = Exchanges(gateway.metrics, gateway.spans, slow_seconds=gateway.settings.slow_seconds)
+    gateway.watch.refused = doors.refused
+    starlette = Starlette(
+        routes=_routes(gateway, doors),
+        exception_handlers={404: _not_found(gateway.settings.role), 405: _not_allowed, Exception: _fault},
     )
+    # Around the answers to faults too: pages shall be able to read every answer.
+    doors.app = Cors(starlette, origins=gateway.settings.cors_origins)
+    return doors
+
+
+def _routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
+    """What this process serves. A new door is one line in the function of its role."""
+    duties = gateway.duties
+    return [
+        *health_routes(gateway.watch, gateway.metrics, gateway.settings),
+        *(_collect_routes(gateway) if duties.collects else ()),
+        *(_token_routes(gateway) if duties.mints else ()),
+        *(_api_routes(gateway, doors) if duties.answers else ()),
+    ]
+
+
+def _collect_routes(gateway: Gateway) -> list[BaseRoute]:
+    """The ways in for events: role `collect`."""
+    return [
+        *routes(gateway.intake, gateway.keyring, gateway.settings, gateway.contracts),
+        *rudderstack_routes(gateway.intake, gateway.keyring, gateway.settings),
+        *vendor_routes(gateway.intake, gateway.keyring, gateway.settings, gateway.clock),
+    ]
+
+
+def _token_routes(gateway: Gateway) -> list[BaseRoute]:
+    """Tokens for browsers: roles `collect` and `api`."""
+    return [
+        *token_routes(gateway.keyring, gateway.callers, gateway.tokens, gateway.identities, gateway.settings),
+    ]
+
+
+def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
+    """GraphQL and the page: role `api`."""
+    observed = partial(Operations, doors, gateway.metrics, gateway.spans)
+    graphql = graphql_app(build_schema(gateway.contract, [observed]), services_of(gateway), gateway.settings)
+    return [
+        *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
+        *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
+        sdl_route(gateway.callers, gateway.settings),
+        *(graphiql_routes() if gateway.settings.env == "development" else ()),
+        *page_routes(),
+    ]
 
 
 def services_of(gateway: Gateway) -> Services:
     """What the API works with."""
     return Services(
-        contract=gateway.contract,
+        contracts=gateway.contracts,
         events=gateway.events,
         identities=gateway.identities,
         users=gateway.users,
@@ -63,38 +105,41 @@ def services_of(gateway: Gateway) -> Services:
         journeys=gateway.journeys,
         measures=gateway.measures,
         intake=gateway.intake,
+        quarantine=gateway.quarantine,
+        accounting=gateway.accounting,
         hub=gateway.hub,
+        consistency=gateway.consistency,
         callers=gateway.callers,
         clock=gateway.clock,
+        privacy=gateway.privacy,
+        eraser=gateway.eraser,
     )
 
 
-async def _not_found(request: Request, error: Exception) -> JSONResponse:
+def _not_found(role: Role) -> Callable[[Request, Exception], Awaitable[Response]]:
+    message = "There is nothing here. Events go to /v1/batch, queries to /graphql."
+    if role != "all":
+        message = f"There is nothing here: this process runs the role `{role}` and serves nothing else."
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        return JSONResponse({"code": "NOT_FOUND", "message": message}, status_code=404)
+
+    return not_found
+
+
+async def _not_allowed(request: Request, error: Exception) -> JSONResponse:
+    headers = error.headers if isinstance(error, HTTPException) else None
     return JSONResponse(
-        {"code": "NOT_FOUND", "message": "There is nothing here. Events go to /v1/batch, queries to /graphql."},
-        status_code=404,
+        {"code": "METHOD_NOT_ALLOWED", "message": "Not with this method. Events are sent by POST to /v1/batch."},
+        status_code=405,
+        headers=headers,
     )
 
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"code": "INTERNAL", "message": "A fault of the gateway; its log says where."}, status_code=500)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SetupError when the address is taken or not ours."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise SetupError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-            hint=f"Choose another port: --port {port + 1 if port < 65_535 else 8001}, or GATEWAY_PORT.",
-        ) from error
-    return listener
+    number = REQUEST_ID.get() or ""
+    message = f"A fault of the gateway; its log says where: {number}."
+    return JSONResponse({"code": "INTERNAL", "message": message, "requestId": number}, status_code=500)
 
 
 class _Server(uvicorn.Server):
@@ -105,47 +150,77 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Serving:
+    """A server at work. Its task ends when it does."""
+
+    def __init__(self, gateway: Gateway, server: uvicorn.Server, doors: Exchanges, task: asyncio.Task[None]) -> None:
+        self._gateway = gateway
+        self._server = server
+        self._doors = doors
+        self.task = task
+
+    async def drain(self, seconds: float) -> None:
+        """Say `not ready` for so long, and serve as ever: whoever sends requests here looks for another process."""
+        self._gateway.watch.draining = True
+        self._doors.drain()
+        await asyncio.wait([self.task], timeout=seconds)
+
+    async def stop(self) -> None:
+        """Send WebSockets and event streams elsewhere, accept no more, finish the requests under way."""
+        await self.drain(0)
+        # The sockets first: a subscription that ends before its socket would look finished for good.
+        await self._doors.end()
+        self._server.should_exit = True
+        await self.task
+
+
 @contextlib.asynccontextmanager
-async def serving(gateway: Gateway, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve while this is open; the task ends when the server does."""
+async def serving(gateway: Gateway, listener: socket.socket) -> AsyncIterator[Serving]:
+    """Serve while this is open."""
+    settings = gateway.settings
+    doors = build_app(gateway)
+    most = allow_connections(settings.max_connections)
     config = uvicorn.Config(
-        build_app(gateway),
+        doors,
+        http=connection_class(header_seconds=settings.header_seconds, most=most),
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # they count only behind GATEWAY_TRUSTED_PROXIES: gateway/collect/peers.py
         lifespan="off",
         ws="websockets-sansio",
         ws_max_size=65_536,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=_FINISH_SECONDS,
     )
     server = _Server(config)
-    async with gateway.publishing():
+    doors.limit(lambda: len(server.server_state.connections), most)
+    async with gateway.publishing(), gateway.watching():
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
+        running = Serving(gateway, server, doors, task)
         try:
-            yield task
+            yield running
         finally:
-            # The sockets first: a subscription that ends before its socket would look finished for good.
-            server.should_exit = True
-            await task
+            await running.stop()
 
 
 @contextlib.contextmanager
-def on_signals(stop: Callable[[], None]) -> Iterator[None]:
+def on_signals(stop: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Call `stop` on Ctrl-C and SIGTERM; a second one ends the process at once."""
     loop = asyncio.get_running_loop()
     caught = [signal.SIGINT, signal.SIGTERM]
 
-    def first() -> None:
+    def first(caught_one: signal.Signals) -> None:
         for number in caught:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
-        stop()
+        stop(caught_one)
 
     for number in caught:
-        loop.add_signal_handler(number, first)
+        loop.add_signal_handler(number, first, number)
     try:
         yield
     finally:

@@ -11,9 +11,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from gateway.access.keybook import checked_text
 from gateway.app.building import Gateway, open_gateway
 from gateway.cli.demo import WORKSPACE as DEMO
+from gateway.cli.options import json_option, print_json
+from gateway.collect import presets
 from gateway.collect.files import Importer, Mapping, Report
+from gateway.collect.mapping import Preset
+from gateway.collect.rows import RowFile
 from gateway.errors import InvalidInput
 from gateway.model.scope import PERMISSIONS
 from gateway.settings import read_settings
@@ -21,7 +26,8 @@ from gateway.settings import read_settings
 
 @click.command()
 @click.argument("workspace", default="main")
-def init(workspace: str) -> None:
+@json_option
+def init(workspace: str, as_json: bool) -> None:
     """Make an empty WORKSPACE (default: main) with keys for your own data; or add keys to one there is.
 
     The keys are printed once: they are stored as hashes.
@@ -31,15 +37,18 @@ def init(workspace: str) -> None:
             f"{workspace!r} cannot be a workspace of yours.",
             hint="Use small letters, digits and hyphens, and another name than `demo`.",
         )
-    asyncio.run(_init(workspace))
+    asyncio.run(_init(workspace, as_json=as_json))
 
 
-async def _init(workspace: str) -> None:
+async def _init(workspace: str, *, as_json: bool) -> None:
     async with open_gateway(read_settings()) as gateway:
         write_key = await gateway.keyring.create_write_key(workspace, "main")
         api_key = await gateway.keyring.create_api_key(workspace, frozenset(PERMISSIONS))
         where = place(gateway)
-    click.echo(f"Workspace  {workspace}\nWrite key  {write_key}\nAPI key    {api_key}")
+    if as_json:
+        print_json({"workspace": workspace, "writeKey": write_key, "apiKey": api_key})
+    else:
+        click.echo(f"Workspace  {workspace}\nWrite key  {write_key}\nAPI key    {api_key}")
     click.echo(f"Stored in {where}. Keep the API key: it cannot be shown again.", err=True)
 
 
@@ -49,38 +58,86 @@ def place(gateway: Gateway) -> str:
     return f"the data folder {settings.data_dir.resolve()}" if settings.mongo_uri is None else "GATEWAY_MONGO_URI"
 
 
+def _list_presets(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        for name, about in presets.about().items():
+            click.echo(f"{name:<10} {about}")
+        context.exit()
+
+
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--map", "pairs", multiple=True, metavar="FIELD=COLUMN", help="For example userId=user_id. Repeatable.")
 @click.option("--rename-event", "renames", multiple=True, metavar="OLD=NEW", help="Give events other names.")
 @click.option("--only-mapped", is_flag=True, help="Leave out columns without --map (else they become properties).")
+@click.option("--preset", metavar="NAME", help="Read another tool's export; --map then replaces what it names.")
+@click.option(
+    "--list-presets", is_flag=True, is_eager=True, expose_value=False, callback=_list_presets, help="And stop."
+)
+@click.option("--time-zone", metavar="ZONE", help="Mixpanel: the project's zone, such as Europe/Berlin [default: UTC].")
+@click.option("--trace-is", type=click.Choice(presets.TRACE_IS), help="XES: what a trace's name is [default: userId].")
+@click.option("--classifier", metavar="NAME", help="XES: name events by this classifier of the log.")
+@click.option("--only-complete", is_flag=True, help="XES: only events whose lifecycle:transition is `complete`.")
 @click.option("--workspace", default="main", show_default=True)
 @click.option("--source", default="import", show_default=True, help="Names the origin: a row counts once per source.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, write nothing.")
+@json_option
 def import_file(
     file: Path,
     pairs: tuple[str, ...],
     renames: tuple[str, ...],
     only_mapped: bool,
+    preset: str | None,
+    time_zone: str | None,
+    trace_is: presets.TraceIs | None,
+    classifier: str | None,
+    only_complete: bool,
     workspace: str,
     source: str,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Import events from a CSV or NDJSON FILE, gzipped or not.
+    """Import events from a CSV, NDJSON or XES FILE, gzipped or not.
 
-    The same row is never counted twice: run the same command again after an interruption.
+    NDJSON without --map or --preset holds messages as SDKs send them, such as `export --format ndjson` writes. Of an
+    XES log, traces are users; their attributes become properties named `case:…`. The same row is never counted twice:
+    run the same command again after an interruption.
 
     \b
-    Example:
+    Examples:
       journey-gateway import shop.csv.gz --map userId=user_id --map event=event --map timestamp=timestamp
+      journey-gateway import archive.ndjson.gz --preset segment
+      journey-gateway import orders.xes.gz --trace-is session --map userId=org:resource
     """
     if workspace == DEMO:
         raise InvalidInput("The demo's workspace takes no data of yours.", hint="Choose another: --workspace main.")
-    mapping = Mapping.parse(pairs, renames, only_mapped=only_mapped)
+    source = checked_text("source", source, least=1)
+    asked = presets.XesLog(trace_is or "userId", only_complete, classifier)
+    mapping = Mapping.parse(
+        pairs,
+        renames,
+        only_mapped=only_mapped,
+        preset=_preset(file, preset, None if asked == presets.XesLog() else asked, time_zone),
+    )
+    if trace_is == "session" and not {"userId", "anonymousId"} & {*mapping.columns, *mapping.constants}:
+        raise InvalidInput(
+            "--trace-is session does not say who.", hint="Add --map userId=KEY, of an event or case:KEY of its trace."
+        )
     report = asyncio.run(_import(file, mapping, workspace, source, dry_run=dry_run))
-    _print(report, dry_run=dry_run)
+    if as_json:
+        print_json(_as_json(report, dry_run=dry_run))
+    else:
+        _print(report, dry_run=dry_run)
     if report.refused or report.quarantined or report.conflict:
         raise SystemExit(1)
+
+
+def _preset(file: Path, name: str | None, asked: presets.XesLog | None, zone: str | None) -> Preset | None:
+    """The preset asked for; that of XES where nothing but the file itself asks for it."""
+    if name is None and asked is None and zone is None:
+        with RowFile(file) as rows:
+            return presets.XesLog() if rows.kind == "xes" else None
+    return presets.preset(name, xes=asked, zone=zone)
 
 
 async def _import(file: Path, mapping: Mapping, workspace: str, source: str, *, dry_run: bool) -> Report:
@@ -96,15 +153,14 @@ async def _import(file: Path, mapping: Mapping, workspace: str, source: str, *, 
                 return await importer.preview(file, mapping, workspace, source, progress=advance)
             async with gateway.deriving():
                 report = await importer.run(file, mapping, workspace, source, progress=advance)
-                await _derived(gateway, workspace)
+                await derived(gateway, workspace)
                 return report
 
 
-async def _derived(gateway: Gateway, workspace: str) -> None:
-    """Wait until what was imported has become users and journeys."""
+async def derived(gateway: Gateway, workspace: str) -> None:
+    """Wait until all that was stored has become users and journeys."""
     with Console(stderr=True).status("Working out users, sessions and journeys"):
-        while await gateway.events.underived(workspace):  # noqa: ASYNC110 - another process may derive
-            await asyncio.sleep(0.2)
+        await gateway.events.derived(workspace)
 
 
 class _bar:
@@ -125,7 +181,8 @@ class _bar:
         self._progress.start()
         return self._advance
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._progress.live.transient = kind is not None  # an error stands for itself
         self._progress.stop()
 
     def _advance(self, bytes_read: int, rows: int) -> None:
@@ -133,12 +190,29 @@ class _bar:
         self._progress.update(self._task, completed=bytes_read, rate=f"{rows / elapsed:,.0f}")
 
 
+_VERDICTS = ("accepted", "duplicate", "conflict", "quarantined", "refused")
+
+
+def _as_json(report: Report, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "dryRun": dry_run,
+        "rows": report.rows,
+        "resumedFrom": report.resumed_from,
+        **{name: getattr(report, name) for name in _VERDICTS},
+        "leftOut": report.left_out,
+        "reasons": dict(report.reasons.most_common()),
+        "samples": [{"row": sample.row, "code": sample.code, "message": sample.message} for sample in report.samples],
+    }
+
+
 def _print(report: Report, *, dry_run: bool) -> None:
     click.echo(f"{report.rows:,} rows read{' (dry run: nothing was written)' if dry_run else ''}")
     if report.resumed_from:
         click.echo(f"  went on behind row {report.resumed_from:,}")
-    for name in ("accepted", "duplicate", "conflict", "quarantined", "refused"):
+    for name in _VERDICTS:
         click.echo(f"  {name:<12} {getattr(report, name):>10,}")
+    if report.left_out:
+        click.echo(f"  left out     {report.left_out:>10,}")
     for reason, count in report.reasons.most_common():
         click.echo(f"    {count:>8,}  {reason}", err=True)
     for sample in report.samples:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -29,6 +30,7 @@ WORKSPACE = "demo"
 SEED = 1
 RATE = 2.0
 _FILE = "demo.env"
+_LOCK = "demo.lock"
 _PART = 1_000
 _USER = Identity("userId", "ada")
 _TOKEN_MINUTES = 7 * 24 * 60
@@ -53,17 +55,23 @@ class Demo:
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator[None]:
-        """Print how to get in; play the population for as long as this is open."""
-        credentials = await self._credentials()
-        page = await page_address(self._gateway, self._url)
-        click.echo(_welcome(self._url, page, credentials, self._file.parent))
-        task = asyncio.create_task(self._play(credentials.write_key))
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        """Print how to get in; play the population for as long as this is open, unless another process does."""
+        with _alone(self._file.parent) as alone:
+            credentials = await self._credentials(keep=alone)
+            page = await page_address(self._gateway, self._url)
+            click.echo(_welcome(self._url, page, credentials, self._file.parent))
+            if not alone:
+                other = _read(self._file).get("URL", "another address")
+                click.echo(f"The visitors come from the gateway at {other}; {self._file} goes on naming that one.")
+                yield
+                return
+            task = asyncio.create_task(self._play(credentials.write_key))
+            try:
+                yield
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
     async def _play(self, write_key: str) -> None:
         player = Player(self._url, write_key, now=self._now, batch_size=250, concurrency=4)
@@ -91,11 +99,10 @@ class Demo:
 
     async def _derived(self) -> None:
         """Wait for derivation, so that somebody who tries the shop meanwhile does not stand behind eight weeks."""
-        while await self._gateway.events.underived(WORKSPACE):  # noqa: ASYNC110 - another process may derive
-            await asyncio.sleep(0.02)
+        await self._gateway.events.derived(WORKSPACE, interval=0.02)
 
-    async def _credentials(self) -> Credentials:
-        """Those of the last start as long as they still open; else new ones."""
+    async def _credentials(self, *, keep: bool) -> Credentials:
+        """Those of the last start as long as they still open; else new ones. `keep`: write them into the file."""
         keyring, tokens = self._gateway.keyring, self._gateway.tokens
         kept = _read(self._file)
         write_key, api_key = kept.get("WRITE_KEY", ""), kept.get("API_KEY", "")
@@ -107,7 +114,8 @@ class Demo:
             api_key = await keyring.create_api_key(WORKSPACE, frozenset(PERMISSIONS))
         user_token = tokens.mint_user(WORKSPACE, _USER, minutes=_TOKEN_MINUTES)
         credentials = Credentials(write_key, api_key, user_token)
-        _write(self._file, self._url, credentials)
+        if keep:
+            _write(self._file, self._url, credentials)
         return credentials
 
     def _now(self) -> datetime:
@@ -128,6 +136,19 @@ def demo_url(settings: Settings) -> str:
             hint="Run this in the folder of `make run`, or set GATEWAY_DATA_DIR.",
         )
     return kept["URL"]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no other process plays the demo of this folder; none can while this is open, and it ends with us."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -2,65 +2,99 @@
 
 from __future__ import annotations
 
-import logging
+import importlib
+import os
 import sys
-import traceback
-from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 import gateway
-from gateway.cli.data import import_file, init
-from gateway.cli.schema import schema
-from gateway.cli.serve import page, serve
-from gateway.cli.simulate import simulate
-from gateway.cli.watch import watch
+from gateway.app.logs import set_up_logs
+from gateway.cli.options import add_config_option
 from gateway.errors import GatewayError, OperatorError
 
-_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# One command a line: where it is, and what `--help` says of it. Only the one that is called is loaded, so that help
+# and completion answer at once, and `doctor` answers when a package that others need is missing.
+COMMANDS = {
+    "serve": ("gateway.cli.serve:serve", "Start the gateway; Ctrl-C drains and stops it."),
+    "page": ("gateway.cli.serve:page", "Print a fresh address of the demo's page."),
+    "init": ("gateway.cli.data:init", "Make an empty workspace with keys for your own data."),
+    "keys": ("gateway.cli.keys:keys", "Create, list, rotate and revoke write keys and API keys."),
+    "import": ("gateway.cli.data:import_file", "Import events from a file."),
+    "export": ("gateway.cli.export:export", "Export events as an XES log or as NDJSON."),
+    "contract": (
+        "gateway.cli.contract:contract",
+        "Put journey maps and KPIs in force, without a restart.",
+    ),
+    "rebuild": ("gateway.cli.rebuild:rebuild", "Work out sessions and journeys again, while the gateway goes on."),
+    "simulate": ("gateway.cli.simulate:simulate", "Made-up visitors of a shop, as NDJSON or played into a gateway."),
+    "watch": ("gateway.cli.watch:watch", "Watch journeys move: one JSON line per change."),
+    "schema": ("gateway.cli.schema:schema", "The API's SDL in schema/api.graphql."),
+    "config": ("gateway.cli.config:config", "Show every setting and where it comes from; check them."),
+    "doctor": ("gateway.cli.doctor:doctor", "Check this machine, the settings and MongoDB; say how to mend them."),
+    "completion": ("gateway.cli.completion:completion", "Print the script that lets a shell complete commands."),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """The table above as a group."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
+            module, name = COMMANDS[cmd_name][0].split(":")
+            self.commands[cmd_name] = add_config_option(getattr(importlib.import_module(module), name))
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        named = [CompletionItem(name, help=said) for name, (_, said) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(gateway.__version__, prog_name="journey-gateway")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Journey Gateway: user-journey events in, journeys and numbers out, over one GraphQL API.
 
     \b
     Start with:  journey-gateway serve --demo
+    Mend with:   journey-gateway doctor
+
+    Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 refused, or done only in
+    part; 2 the set-up or the call must change.
     """
+    context.color = _colour()
 
 
-for command in (serve, page, init, import_file, simulate, watch, schema):
-    commands.add_command(command)
+add_config_option(commands)
+
+
+def _colour() -> bool | None:
+    """None: as the terminal can (click's default); never where NO_COLOR is set."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 something was refused, 2 the set-up or the call must change."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Line())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("gateway").setLevel(logging.INFO)
+    set_up_logs("text")  # `serve` sets them up anew as GATEWAY_LOG says
     try:
         commands()
     except GatewayError as error:
-        click.secho(f"Error: {error.message}", fg="red", err=True)
+        click.secho(f"Error: {error.message}", fg="red", err=True, color=_colour())
         if error.hint:
             click.echo(error.hint, err=True)
         sys.exit(2 if isinstance(error, OperatorError) else 1)
-
-
-class _Line(logging.Formatter):
-    """`time level room: message key=value …` on one line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        extra = " ".join(f"{key}={value!r}" for key, value in vars(record).items() if key not in _KNOWN)
-        when = self.formatTime(record, "%H:%M:%S")
-        text = f"{when} {record.levelname.lower()} {record.name}: {record.getMessage()} {extra}".rstrip()
-        if record.exc_info and record.exc_info[0] is not None:
-            # Where it happened, but not the error's words: they may quote what users sent.
-            frames = traceback.extract_tb(record.exc_info[2])[-4:]
-            places = " < ".join(
-                f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames)
-            )
-            text += f" ({record.exc_info[0].__name__} at {places})"
-        return text.replace("\n", " ").replace("\r", " ")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("gateway", "gateway_schema"):
+            raise
+        click.secho(f"Error: the package {error.name} is missing.", fg="red", err=True, color=_colour())
+        click.echo("`journey-gateway doctor` says what to install.", err=True)
+        sys.exit(2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.api.schema import print_sdl
-from gateway.app.building import contract_folder
+from gateway.app.contracts import contract_folder
 from gateway.contract import find_schema_root, load_contract
 from gateway.settings import read_settings
 

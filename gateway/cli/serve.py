@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
+import sys
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from typing import Any
 
 import click
 import uvloop
 
-from gateway.app.building import open_gateway
+from gateway import __version__
+from gateway.app.building import Gateway, open_gateway, open_spans
+from gateway.app.logs import Form, set_up_logs
 from gateway.app.serving import listen, on_signals, serving
 from gateway.cli.demo import Demo, demo_url, page_address
-from gateway.settings import Settings, read_settings
+from gateway.cli.options import setting_options
+from gateway.configuration import Option
+from gateway.errors import GatewayError
+from gateway.settings import UNIX, Settings, read_settings
+
+log = logging.getLogger("gateway.cli")
 
 
 @click.command()
 @click.option("--demo", is_flag=True, help="With sample data: a made-up shop's visitors in the workspace `demo`.")
-@click.option("--host", help="Address to listen on (GATEWAY_HOST).")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on (GATEWAY_PORT).")
-@click.option("--production", is_flag=True, help="No GraphQL IDE (GATEWAY_ENV=production).")
-def serve(demo: bool, host: str | None, port: int | None, production: bool) -> None:
+@setting_options("host", "port", "role", production=("env", "production"))
+def serve(demo: bool, options: dict[str, Option]) -> None:
     """Start the gateway; Ctrl-C drains and stops it.
 
     \b
@@ -28,37 +36,77 @@ def serve(demo: bool, host: str | None, port: int | None, production: bool) -> N
       journey-gateway serve --demo
       GATEWAY_MONGO_URI=mongodb://db/?replicaSet=rs0 journey-gateway serve --port 9000
     """
-    settings = read_settings()
-    settings = replace(
-        settings,
-        host=host or settings.host,
-        port=port or settings.port,
-        env="production" if production else settings.env,
-    )
+    settings = read_settings(options=options)
+    if demo and settings.role != "all":
+        raise click.UsageError("The demo needs the role `all`.")
+    form = set_up_logs(settings.log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, demo=demo))
+        runner.get_loop().set_exception_handler(_unforeseen)
+        try:
+            runner.run(_serve(settings, demo=demo, form=form))
+        except (GatewayError, click.ClickException):
+            raise
+        except Exception:
+            # Not left to the interpreter, which would print the error's words.
+            log.exception("the gateway ends by a fault")
+            sys.exit(1)
 
 
-async def _serve(settings: Settings, *, demo: bool) -> None:
+async def _serve(settings: Settings, *, demo: bool, form: Form) -> None:
     # The port first: a taken one must be known before a database is started.
     listener = listen(settings.host, settings.port)
-    stop = asyncio.Event()
-    with on_signals(stop.set):
+    stopped: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+    with on_signals(stopped.set_result):
         async with AsyncExitStack() as stack:
-            gateway = await stack.enter_async_context(open_gateway(settings))
+            spans = await stack.enter_async_context(open_spans(settings))
+            gateway = await stack.enter_async_context(open_gateway(settings, spans, serves=True))
             await stack.enter_async_context(gateway.deriving())
             server = await stack.enter_async_context(serving(gateway, listener))
-            url = f"http://{settings.host}:{settings.port}"
+            url = settings.host if settings.host.startswith(UNIX) else f"http://{settings.host}:{settings.port}"
             if demo:
                 await stack.enter_async_context(Demo(gateway, url).playing())
             else:
-                click.echo(f"Journey Gateway serves {url}")
-                if not await gateway.keyring.workspaces():
-                    click.echo("There is no workspace yet: `journey-gateway init` makes one with keys.")
-            waiting = asyncio.create_task(stop.wait())
-            await asyncio.wait([waiting, server], return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            click.echo("\nStopping: requests under way are finished first.")
+                await _say_served(gateway, url, form)
+            ends: list[asyncio.Future[Any]] = [stopped, server.task]
+            if gateway.keeping is not None:
+                ends.append(gateway.keeping)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if gateway.keeping is not None and gateway.keeping.done():
+                gateway.keeping.result()  # raises: without its mongod the process is of no use
+            _say_stopping(form)
+            # In a terminal nobody waits for a load balancer.
+            if stopped.done() and stopped.result() is signal.SIGTERM:
+                await server.drain(settings.drain_seconds)
+    if form == "json":
+        log.info("the gateway has stopped")
+
+
+async def _say_served(gateway: Gateway, url: str, form: Form) -> None:
+    settings = gateway.settings
+    hint = "There is no workspace yet: `journey-gateway init` makes one with keys."
+    empty = gateway.duties.collects and not await gateway.keyring.workspaces()
+    if form == "json":
+        said = {"version": __version__, "role": settings.role, "address": url, "database": settings.database}
+        log.info("the gateway serves", extra=said)
+        if empty:
+            log.info(hint)
+        return
+    role = "" if settings.role == "all" else f", role {settings.role}"
+    click.echo(f"Journey Gateway serves {url}{role}")
+    if empty:
+        click.echo(hint)
+
+
+def _say_stopping(form: Form) -> None:
+    if form == "json":
+        log.info("the gateway stops: requests under way are finished first")
+    else:
+        click.echo("\nStopping: requests under way are finished first.")
+
+
+def _unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio has to report; its own words quote what tasks hold."""
+    log.error("a task failed", exc_info=context.get("exception"))
 
 
 @click.command()

@@ -13,11 +13,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
-from gateway.errors import Unauthenticated, Unavailable
+from gateway.errors import Forbidden, GatewayError, InvalidInput, Unauthenticated, Unavailable
 
 _DENIED = 4403
 _MOST_TRIES = 60
 
+_MAPS = "{ journeyMaps { key } }"
 _QUERY = """subscription Watch($map: ID, $after: Cursor) {
   journeyChanged(map: $map, after: $after) {
     cursor
@@ -72,20 +73,41 @@ async def _changes(address: str, token: str, variables: dict[str, Any]) -> Async
                 async for raw in socket:
                     message = orjson.loads(raw)
                     if message["type"] == "connection_ack":
+                        if variables["map"] is not None:  # a map that nobody has would be watched in silence for ever
+                            await socket.send(_message("subscribe", id="maps", payload={"query": _MAPS}))
                         subscription = {"query": _QUERY, "variables": variables}
                         await socket.send(_message("subscribe", id="1", payload=subscription))
+                    elif message.get("id") == "maps":
+                        _check_map(message, variables["map"])
                     elif message["type"] == "ping":
                         await socket.send(_message("pong"))
                     elif message["type"] == "error":
-                        raise Unauthenticated(message["payload"][0]["message"])
+                        raise _refusal(message["payload"][0])
                     elif message["type"] == "next":
                         yield _change(message["payload"])
         except ConnectionClosed as closed:
             if closed.rcvd is not None and closed.rcvd.code == _DENIED:
                 raise Unauthenticated(closed.rcvd.reason) from closed
-        except (OSError, WebSocketException):
+        except (OSError, WebSocketException, Unavailable):
             pass
         yield None
+
+
+def _check_map(message: dict[str, Any], wanted: str) -> None:
+    """Raise InvalidInput when the answer lists the maps and the wanted one is not there; a token may not list them."""
+    data = message.get("payload", {}).get("data") if message["type"] == "next" else None
+    if data is None:
+        return
+    known = [journey_map["key"] for journey_map in data["journeyMaps"]]
+    if wanted not in known:
+        raise InvalidInput(f"There is no journey map {wanted!r}.", hint=f"Use one of: {', '.join(known)}.")
+
+
+def _refusal(error: dict[str, Any]) -> GatewayError:
+    """What the gateway says, as an error of ours: what passes, what another token mends, what was asked wrongly."""
+    code, said = (error.get("extensions") or {}).get("code"), str(error["message"])
+    kinds: tuple[type[GatewayError], ...] = (Unavailable, Unauthenticated, Forbidden)
+    return next((kind(said) for kind in kinds if kind.code == code), InvalidInput(said))
 
 
 def _message(kind: str, **rest: Any) -> str:
@@ -94,6 +116,6 @@ def _message(kind: str, **rest: Any) -> str:
 
 def _change(payload: dict[str, Any]) -> dict[str, Any]:
     if payload.get("errors"):
-        raise Unauthenticated(payload["errors"][0]["message"])
+        raise _refusal(payload["errors"][0])
     change: dict[str, Any] = payload["data"]["journeyChanged"]
     return change

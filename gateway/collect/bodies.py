@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -18,16 +18,19 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from gateway.errors import InvalidInput, TooLarge, Unavailable
+from gateway.errors import InvalidInput, Late, TooLarge
 from gateway.model.event import JsonObject
+from gateway.pipeline.budget import Budget, jittered
+from gateway.pipeline.intake import Intake
+from gateway.settings import Settings
 
 MAX_DEPTH = 512
 RECEIVE_SECONDS = 30.0
-#: Bodies of one door that may be on their way or being stored at a time; others are told to come again.
-IN_FLIGHT_BYTES = 64_000_000
 #: How much of a body that is too large is read on and thrown away, in multiples of the limit: a client that is still
 #: sending would see a broken connection instead of the answer, and try again.
 _PATIENCE = 4
+#: Whoever is silent for so long is not sending, and gets the answer.
+_SILENT_SECONDS = 0.5
 
 _GZIP = 16 + zlib.MAX_WBITS
 # Every digit becomes a zero, all else but the minus a blank: then a long number is found at the speed of a search.
@@ -36,38 +39,58 @@ _MAX_DIGITS = 4_000
 
 
 class Bodies:
-    """Reads request bodies; one per door."""
+    """Reads request bodies; one per door. Doors share a `budget`; `open` is asked before a byte is read."""
 
-    def __init__(self, max_bytes: int, *, in_flight_bytes: int = IN_FLIGHT_BYTES) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        *,
+        budget: Budget | None = None,
+        seconds: float = RECEIVE_SECONDS,
+        check_open: Callable[[], None] | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
-        self._budget = max(in_flight_bytes, max_bytes)
-        self._in_flight = 0
+        self._budget = budget or Budget()
+        self._seconds = seconds
+        self._check_open = check_open
+
+    @classmethod
+    def of_events(cls, intake: Intake, settings: Settings) -> Bodies:
+        """As the doors for events read them: within the process's budget, and only while intake is open."""
+        return cls(
+            settings.max_body_bytes,
+            budget=intake.budget,
+            seconds=settings.body_seconds,
+            check_open=intake.check_open,
+        )
 
     @asynccontextmanager
     async def read(self, headers: Headers, receive: Receive) -> AsyncIterator[bytes]:
         """The body, unzipped; its bytes count as in flight until the context ends.
 
         Raises TooLarge, InvalidInput for gzip that is broken or not announced right, Unavailable when too much is in
-        flight or the body does not come within 30 s, and ClientDisconnect.
+        flight or nothing is taken in, Late when the body does not come in time, and ClientDisconnect.
         """
+        if self._check_open is not None:
+            self._check_open()
         parts: list[bytes] = []
         try:
             await self._receive(headers, receive, parts)
             yield b"".join(parts)
         finally:
-            self._in_flight -= sum(map(len, parts))
+            self._budget.give(sum(map(len, parts)))
 
     async def _receive(self, headers: Headers, receive: Receive, parts: list[bytes]) -> None:
         chunks = _Chunks(receive)
         try:
-            async with asyncio.timeout(RECEIVE_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 await self._fill(headers, chunks, parts)
         except TimeoutError:
-            raise Unavailable(f"The body did not arrive within {RECEIVE_SECONDS:.0f} seconds.") from None
+            raise Late(f"The body did not arrive within {self._seconds:g} seconds.", retry_after=jittered()) from None
         except InvalidInput:
             if _announced(headers) <= self._max_bytes * _PATIENCE:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(RECEIVE_SECONDS):
+                    async with asyncio.timeout(self._seconds):
                         await chunks.discard(self._max_bytes * _PATIENCE)
             raise
 
@@ -75,7 +98,7 @@ class Bodies:
         length = _announced(headers)
         if length > self._max_bytes:
             raise self._too_large()
-        self._check_budget(length)
+        self._budget.check(length)
         inflate = _inflater(headers.get("content-encoding", ""))
         on_the_wire = size = 0
         while chunks.more:
@@ -85,20 +108,15 @@ class Bodies:
             size += len(part)
             if max(size, on_the_wire) > self._max_bytes:
                 raise self._too_large()
-            self._check_budget(len(part))
+            self._budget.take(len(part))
             parts.append(part)
-            self._in_flight += len(part)
         if inflate is not None:
             inflate.finish()
-
-    def _check_budget(self, more: int) -> None:
-        if self._in_flight + more > self._budget:
-            raise Unavailable("The gateway has as much to do as it can take.")
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
             f"The body has more than {self._max_bytes:,} bytes, counted unzipped.",
-            hint="Send the events in smaller batches.",
+            hint="Send less at a time, many events in several batches.",
         )
 
 
@@ -124,7 +142,8 @@ class _Chunks:
 
     async def discard(self, at_most: int) -> None:
         while self.more and at_most > 0:
-            at_most -= len(await self.next())
+            async with asyncio.timeout(_SILENT_SECONDS):
+                at_most -= len(await self.next())
 
 
 class _Gunzip:
@@ -164,13 +183,13 @@ def _broken(what: str) -> InvalidInput:
 # -- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def read_object(body: bytes) -> JsonObject:
+def read_object(body: bytes, hint: str = 'Send one, such as {"userId": "…", "event": "…"}.') -> JsonObject:
     """The JSON object in a body; raises InvalidInput for anything else."""
     if not body or body.isspace():
-        raise InvalidInput("The body is empty.", hint='Send JSON, such as {"userId": "…", "event": "…"}.')
+        raise InvalidInput("The body is empty, and no JSON object.", hint=hint)
     value = read_json(body)
     if not isinstance(value, dict):
-        raise InvalidInput("The body is no JSON object.", hint='Send one, such as {"userId": "…", "event": "…"}.')
+        raise InvalidInput("The body is no JSON object.", hint=hint)
     return value
 
 

@@ -1,4 +1,4 @@
-"""Import of CSV and NDJSON files, through the same intake as every other event.
+"""Import of CSV, NDJSON and XES files, through the same intake as every other event.
 
 A row's id comes from its bytes and its place among equal rows, its order from its number: whatever is interrupted and
 run again, each row counts once and the file's order stays.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import TypeVar
 
 from gateway.clock import Clock
 from gateway.collect.mapping import Mapping, check_columns
-from gateway.collect.rows import Refused, RowFile
-from gateway.errors import Unavailable
-from gateway.model.event import JsonObject, Receipt
+from gateway.collect.presets import XesLog
+from gateway.collect.rows import LeftOut, Refused, RowFile
+from gateway.errors import InvalidInput, Unavailable
+from gateway.model.event import JsonObject, Problem, Receipt, Verdict
 from gateway.model.identity import digest
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.store.imports import Imports
@@ -55,8 +56,9 @@ class Sample:
 class Report:
     """What became of a file's rows: those behind `resumed_from` are accepted … refused, each counted once.
 
-    `refused` rows could not be read or say no time; nothing of them is stored. `reasons` counts by code everything
-    that was refused, quarantined or in conflict. A dry run knows of no duplicates and no conflicts.
+    `refused` rows could not be read or say no time; nothing of them is stored. `left_out` are those that the mapping
+    does not ask for. `reasons` counts by code everything that was refused, quarantined or in conflict. A dry run knows
+    of no duplicates and no conflicts.
     """
 
     rows: int = 0
@@ -65,6 +67,7 @@ class Report:
     conflict: int = 0
     quarantined: int = 0
     refused: int = 0
+    left_out: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
@@ -85,6 +88,7 @@ class _Batch:
     rows: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     refused: list[tuple[int, Refused]] = field(default_factory=list)
+    left_out: int = 0
     size: int = 0
     end: int = 0
 
@@ -114,7 +118,7 @@ class Importer:
         """
         began, report = self._clock.monotonic(), Report()
         with RowFile(file) as rows:
-            _check(rows, mapping, file)
+            mapping = _fitting(mapping, rows, file)
             key = digest(workspace, source, await asyncio.to_thread(_content, file))
             begin = self._imports.begin
             base = (await self._patiently(partial(begin, key, workspace, self._clock.sequence())))["base"]
@@ -136,7 +140,7 @@ class Importer:
         """Read and check every row; nothing is stored. Raises InvalidInput as `run` does."""
         began, report = self._clock.monotonic(), Report()
         with RowFile(file) as rows:
-            _check(rows, mapping, file)
+            mapping = _fitting(mapping, rows, file)
             for batch in self._batches(rows, mapping, source, report, progress):
                 problems = self._intake.preview(_delivery(workspace, source, 0, batch))
                 accepted = len(batch.messages) - len(problems)
@@ -204,7 +208,7 @@ class Importer:
         self, file: RowFile, mapping: Mapping, source: str, report: Report, progress: Progress | None
     ) -> Iterator[_Batch]:
         """The rows behind `report.resumed_from`."""
-        batch = _Batch()
+        batch, begin = _Batch(), report.resumed_from
         equal_rows: dict[bytes, int] = {}
         for row in file.rows():
             number = report.rows
@@ -214,25 +218,45 @@ class Importer:
             if number < report.resumed_from:
                 continue
             try:
-                batch.add(number, mapping.message(row.read()), digest(content, place.to_bytes(8, "big")).hex())
+                message = mapping.message(row.read(), whole=row.whole)
+                batch.add(number, message, digest(content, place.to_bytes(8, "big")).hex())
             except Refused as refused:
                 batch.refused.append((number, refused))
+            except LeftOut:
+                batch.left_out += 1
             batch.size += len(row.raw)
             batch.end = report.rows
-            if len(batch.rows) + len(batch.refused) == self._batch_rows or batch.size > BATCH_BYTES:
+            if report.rows - begin == self._batch_rows or batch.size > BATCH_BYTES:
                 if progress is not None:
                     progress(file.position, report.rows)
                 yield batch
-                batch = _Batch()
+                batch, begin = _Batch(), report.rows
         if progress is not None:
             progress(file.position, report.rows)
         if batch.end:
             yield batch
 
 
-def _check(rows: RowFile, mapping: Mapping, file: Path) -> None:
+def _fitting(mapping: Mapping, rows: RowFile, file: Path) -> Mapping:
+    """The mapping as it reads this file; raises InvalidInput where it cannot."""
+    preset = mapping.preset
+    if rows.kind == "xes" and preset is None:
+        preset = XesLog()
+    if isinstance(preset, XesLog) and rows.kind != "xes":
+        raise InvalidInput(
+            f"{file.name} holds {rows.kind.upper()}; what you ask for reads XES logs.",
+            hint="Leave out --trace-is, --classifier, --only-complete and --preset xes; --map fits any CSV or NDJSON.",
+        )
+    if preset is not None and preset.kind != rows.kind:
+        raise InvalidInput(
+            f"{file.name} holds {rows.kind.upper()}; the preset {preset.name} reads {preset.kind.upper()}.",
+            hint="`--list-presets` shows what there is; --map fits any CSV or NDJSON.",
+        )
+    if isinstance(preset, XesLog):
+        preset = preset.with_classifier(rows.classifiers)
     if rows.kind == "csv":
         check_columns(mapping, rows.columns, str(file))
+    return replace(mapping, preset=preset)
 
 
 def _content(file: Path) -> bytes:
@@ -256,8 +280,24 @@ def _count(report: Report, batch: _Batch, receipt: Receipt) -> None:
     report.duplicate += receipt.duplicate
     report.conflict += receipt.conflict
     report.quarantined += receipt.quarantined
-    report.refused += len(batch.refused)
-    found = [(batch.rows[problem.index], problem.code, problem.message) for problem in receipt.problems]
+    report.refused += len(batch.refused) + receipt.refused
+    report.left_out += batch.left_out
+    found = [(batch.rows[problem.index], problem.code, _told(problem, batch)) for problem in receipt.problems]
     found += [(row, refused.code, str(refused)) for row, refused in batch.refused]
     for row, code, message in sorted(found):
         report.add(row + 1, code, message)
+
+
+def _told(problem: Problem, batch: _Batch) -> str:
+    """The problem in the words of files, where conflicts have causes of their own."""
+    if problem.verdict is not Verdict.CONFLICT:
+        return problem.message
+    if problem.message_id == batch.ids[problem.index]:
+        return (
+            "This row was imported before with another --map, --rename-event or --preset, and stays as it was; "
+            "to count it as it reads now beside that, give another --source."
+        )
+    return (
+        "Its messageId was stored before with other content, which stays. Read with another --map, --rename-event or "
+        "--preset than before? Ids of another sender? Then give another --source."
+    )

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Given
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from gateway.collect.rows import Refused
+from gateway.collect.lines import Refused
 from gateway.errors import InvalidInput
 from gateway.model.event import JsonObject
 from gateway.pipeline.messages import parse_time
@@ -22,21 +22,46 @@ _Path = tuple[str, ...]
 _EPOCH = re.compile(r"\d{9,13}(\.\d+)?")
 
 
+class Preset(Protocol):
+    """How rows of one vendor's export, or of one format, become messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> Literal["ndjson", "xes"]: ...
+
+    def describe(self) -> str:
+        """The same text for what reads the same way."""
+
+    def message(self, record: JsonObject) -> JsonObject:
+        """The message of one row; raises Refused or LeftOut."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """`columns` and `constants` say where each field of a message comes from, `renames` what events are called here.
 
     Columns that no field comes from become properties under their own name, unless `only_mapped`. Without columns and
-    constants, rows are messages as they are. Targets and columns of JSON rows are dotted paths.
+    constants, rows are messages as they are. Targets and columns of JSON rows are dotted paths. With a `preset` its
+    messages come first, and columns and constants replace what they name in them.
     """
 
     columns: Given[str, str] = field(default_factory=dict)
     constants: Given[str, str] = field(default_factory=dict)
     renames: Given[str, str] = field(default_factory=dict)
     only_mapped: bool = False
+    preset: Preset | None = None
 
     @classmethod
-    def parse(cls, maps: Sequence[str], renames: Sequence[str] = (), *, only_mapped: bool = False) -> Mapping:
+    def parse(
+        cls,
+        maps: Sequence[str],
+        renames: Sequence[str] = (),
+        *,
+        only_mapped: bool = False,
+        preset: Preset | None = None,
+    ) -> Mapping:
         """From `target=column`, `target==text` for the same text in every row, and `old=new` names of events.
 
         Raises InvalidInput that says what is wrong with which one.
@@ -52,14 +77,16 @@ class Mapping:
                 constants[target] = column[1:]
             else:
                 columns[target] = column
-        if maps:
+        if preset is not None and only_mapped:
+            raise InvalidInput(f"--only-mapped does not go with the preset {preset.name}.", hint="Leave one out.")
+        if maps and preset is None:
             _check_whole(columns.keys() | constants.keys(), constants.get("type"), "type" in columns)
-        return cls(columns, constants, dict(map(_rename, renames)), only_mapped)
+        return cls(columns, constants, dict(map(_rename, renames)), only_mapped, preset)
 
     @property
     def empty(self) -> bool:
         """Whether rows are messages as they are."""
-        return not self.columns and not self.constants
+        return not self.columns and not self.constants and self.preset is None
 
     def describe(self) -> list[str]:
         """Every part in a stable order: the same text for the same mapping."""
@@ -68,11 +95,18 @@ class Mapping:
             *sorted(f"{target}=={text}" for target, text in self.constants.items()),
             *sorted(f"{old}={new}" for old, new in self.renames.items()),
             str(self.only_mapped),
+            *([] if self.preset is None else [self.preset.describe()]),
         ]
 
-    def message(self, record: JsonObject) -> JsonObject:
-        """The message that a row says; raises Refused where it says no time."""
-        message = dict(record) if self.empty else self._mapped(record)
+    def message(self, record: JsonObject, *, whole: bool = False) -> JsonObject:
+        """The message that a row says; `whole` if the record is one already.
+
+        Raises Refused where it says no time, and what the preset raises.
+        """
+        if self.preset is None:
+            message = dict(record) if self.empty else self._mapped(record)
+        else:
+            message = self._replaced(dict(record) if whole else self.preset.message(record), record)
         self._check_time(message)
         if self.renames:
             name = message.get("event")
@@ -84,6 +118,10 @@ class Mapping:
         message: JsonObject = {"type": "track"}
         if not self.only_mapped:
             message["properties"] = _without(record, [_path_in(record, column) for column in self.columns.values()])
+        return self._replaced(message, record)
+
+    def _replaced(self, message: JsonObject, record: JsonObject) -> JsonObject:
+        """The message with what columns and constants say."""
         for target, text in self.constants.items():
             _put(message, tuple(target.split(".")), text)
         for target, column in self.columns.items():
@@ -99,6 +137,8 @@ class Mapping:
         if value is None:
             if "timestamp" in self.columns:
                 raise Refused("no_time", f"The row has nothing in `{self.columns['timestamp']}`, its time.")
+            if self.preset is not None:
+                raise Refused("no_time", "The row says no time.")
         elif parse_time(value) is None:
             raise Refused("not_a_time", "The time is neither ISO 8601 nor seconds or milliseconds since 1970.")
 
@@ -106,6 +146,13 @@ class Mapping:
 def check_columns(mapping: Mapping, columns: Sequence[str], file: str) -> None:
     """Raise InvalidInput when the columns of a CSV file and the mapping do not fit."""
     listed = "Its columns are: " + ", ".join(columns) + "."
+    other = next((mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in columns[0]), None)
+    if other is not None and columns[0] not in mapping.columns.values():
+        shown = "tabs" if other == "\t" else f"`{other}`"
+        raise InvalidInput(
+            f"{file} has one column only: its fields seem to be separated by {shown}.",
+            hint="Save it with commas between the fields.",
+        )
     if mapping.empty:
         raise InvalidInput(f"{file} needs a mapping. {listed}", hint=f"For example:\n  {_example(columns, file)}")
     for target, column in mapping.columns.items():

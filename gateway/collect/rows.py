@@ -1,56 +1,37 @@
-"""Rows of CSV and NDJSON files, gzipped or not, one at a time and with their exact bytes."""
+"""Rows of CSV, NDJSON and XES files, gzipped or not, one at a time and with their exact bytes."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import zlib
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from gateway.collect.bodies import read_json
+from gateway.collect.lines import BOM, MAX_ROW_BYTES, LeftOut, Lines, Refused, Row
+from gateway.collect.xes import XesEvents
 from gateway.errors import InvalidInput
 from gateway.model.event import JsonObject
 
-MAX_ROW_BYTES = 1_048_576
-_BOM = b"\xef\xbb\xbf"
+__all__ = ["MAX_ROW_BYTES", "LeftOut", "Refused", "Row", "RowFile"]
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
-class Refused(Exception):
-    """This row cannot become a message. `code` is stable, the text says what is wrong with it."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row: its bytes without the line end, and what it says or why it says nothing."""
-
-    raw: bytes
-    content: JsonObject | Refused
-
-    def read(self) -> JsonObject:
-        """What it says; raises Refused."""
-        if isinstance(self.content, Refused):
-            raise self.content
-        return self.content
-
-
 class RowFile:
-    """An open file of rows. CSV needs a line of column names; a file whose first character is `{` is NDJSON.
+    """An open file of rows. A file whose first character is `<` is XES, one that begins with `{` NDJSON; all else is
+    CSV and needs a line of column names. `classifiers` are those of an XES log: their keys by name.
 
     Raises InvalidInput when the file cannot be read or has no rows.
     """
 
-    kind: Literal["csv", "ndjson"]
+    kind: Literal["csv", "ndjson", "xes"]
     columns: tuple[str, ...] = ()
+    classifiers: dict[str, tuple[str, ...]]
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,9 +41,9 @@ class RowFile:
             zipped = self._file.read(2) == _GZIP_MAGIC
             self._file.seek(0)
             # Without the cast mypy misses that a GzipFile is a stream of bytes.
-            self._lines = _Lines(cast(IO[bytes], gzip.GzipFile(fileobj=self._file)) if zipped else self._file)
+            stream = cast(io.BufferedReader, gzip.GzipFile(fileobj=self._file)) if zipped else self._file
             try:
-                self._begin()
+                self._begin(stream)
             except _BROKEN_GZIP:
                 raise InvalidInput(f"{path.name} is not valid gzip.", hint="Get the file anew.") from None
         except BaseException:
@@ -83,7 +64,7 @@ class RowFile:
     def rows(self) -> Iterator[Row]:
         """All rows in order; blank lines are none. Ends early where a gzip stream does: ask `check_end` then."""
         try:
-            yield from self._csv() if self.kind == "csv" else self._ndjson()
+            yield from {"csv": self._csv, "ndjson": self._ndjson, "xes": self._xes}[self.kind]()
         except _BROKEN_GZIP:
             self._broken = True
 
@@ -94,8 +75,19 @@ class RowFile:
                 f"The gzip stream of {self._path.name} is cut short or broken; the rows before that place were read.",
                 hint="Get the file anew.",
             )
+        if self.kind == "xes":
+            self._events.check_end()
 
-    def _begin(self) -> None:
+    def _begin(self, stream: io.BufferedReader) -> None:
+        self.classifiers = {}
+        if _is_xml(stream.peek(1024)):
+            self.kind = "xes"
+            self._events = XesEvents(stream, self._path.name)
+            self.classifiers = self._events.classifiers
+            return
+        if self._path.name.endswith((".xes", ".xes.gz")):
+            raise InvalidInput(f"{self._path.name} holds no XML.", hint="Name it by what it is: .csv or .ndjson.")
+        self._lines = Lines(stream)
         first = self._lines.first()
         if first[:1] == b"[":
             raise InvalidInput(
@@ -108,10 +100,19 @@ class RowFile:
             self._reader = csv.reader(self._lines, strict=True)
             try:
                 self.columns = _columns(next(self._reader))
-            except (csv.Error, Refused) as error:
+            except Refused as refused:
                 raise InvalidInput(
-                    f"The first line of {self._path.name} cannot be read as column names: {error}"
+                    f"The first line of {self._path.name} cannot be read as column names: {refused}",
+                    hint="Save it as CSV in UTF-8." if refused.code == "not_utf8" else "",
                 ) from None
+            except csv.Error as error:
+                raise InvalidInput(
+                    f"The first line of {self._path.name} cannot be read as column names: {_csv_reason(error)}.",
+                    hint="Save it with the line ends of Unix or Windows." if _is_about_line_ends(error) else "",
+                ) from None
+
+    def _xes(self) -> Iterator[Row]:
+        return self._events.rows()
 
     def _csv(self) -> Iterator[Row]:
         width = len(self.columns)
@@ -123,7 +124,7 @@ class RowFile:
             except StopIteration:
                 return
             except csv.Error as error:
-                content = Refused("broken_csv", f"The row is not valid CSV: {error}.")
+                content = Refused("broken_csv", f"The row is not valid CSV: {_csv_reason(error)}.")
                 self._lines.give_back()
             except Refused as refused:
                 content = refused
@@ -156,55 +157,29 @@ class RowFile:
             yield Row(self._lines.taken[0].strip(), content)
 
 
-class _Lines:
-    """Lines of a stream as text; `taken` keeps the bytes of those handed out."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._again: deque[bytes] = deque()
-        self.taken: list[bytes] = []
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = self._again.popleft() if self._again else self._read()
-        if not line:
-            raise StopIteration
-        self.taken.append(line)
-        if len(line) > MAX_ROW_BYTES:
-            raise Refused("row_too_long", f"The row has more than {MAX_ROW_BYTES:,} bytes.")
-        try:
-            return line.decode()
-        except UnicodeDecodeError:
-            raise Refused("not_utf8", "The row is not valid UTF-8.") from None
-
-    def first(self) -> bytes:
-        """The first line that is not blank, which comes again as the first; empty when there is none."""
-        line = self._read().removeprefix(_BOM)
-        while line.isspace():
-            line = self._read()
-        self._again.append(line)
-        return line.lstrip()
-
-    def give_back(self) -> None:
-        """All but the first line of a broken row: an open quote took them in."""
-        self._again.extendleft(reversed(self.taken[1:]))
-        del self.taken[1:]
-
-    def _read(self) -> bytes:
-        line = self._stream.readline(MAX_ROW_BYTES + 1)
-        rest = line
-        while len(rest) > MAX_ROW_BYTES and not rest.endswith(b"\n"):
-            rest = self._stream.readline(MAX_ROW_BYTES + 1)
-        return line
+def _is_xml(start: bytes) -> bool:
+    return start.removeprefix(BOM).lstrip()[:1] == b"<" or start[:4] in (b"\xff\xfe<\0", b"\xfe\xff\0<")
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error.strerror}).") from None
+
+
+def _is_about_line_ends(error: csv.Error) -> bool:
+    return str(error).startswith("new-line character")
+
+
+def _csv_reason(error: csv.Error) -> str:
+    """What is wrong, not in the words that Python has for its programmers."""
+    said = str(error)
+    if _is_about_line_ends(error):
+        return "a carriage return without a line feed stands in it"
+    if said.startswith("field larger"):
+        return f"a field has more than {csv.field_size_limit():,} characters"
+    return {"unexpected end of data": "a quote is not closed"}.get(said, said)
 
 
 def _columns(names: list[str]) -> tuple[str, ...]:

@@ -2,100 +2,122 @@
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
-from hashlib import blake2b
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from gateway.access.keys import KeyRing, WriteKey
-from gateway.collect.answers import Post, answer
+from gateway.access.keys import KeyRing
+from gateway.collect.answers import REFUSED, Get, Post, answer, door
 from gateway.collect.bodies import Bodies, read_object
-from gateway.errors import InvalidInput, Unauthenticated
-from gateway.model.event import EventType, JsonObject, Problem, Receipt
-from gateway.pipeline.intake import Delivery, Intake
+from gateway.collect.elements import Elements
+from gateway.collect.peers import Peers
+from gateway.collect.senders import Senders, query_value
+from gateway.errors import InvalidInput, NotFound, Unauthenticated
+from gateway.model.event import CALLS, EventType, JsonObject, Problem, Receipt
+from gateway.pipeline.contracts import Contracts
+from gateway.pipeline.intake import Intake
 from gateway.pipeline.messages import parse_time
 from gateway.settings import Settings
 
 _SHARED = ("context", "integrations")
-_REFUSED = "Nothing was stored."
 
 
-def routes(intake: Intake, keyring: KeyRing, settings: Settings) -> list[Route]:
-    """POST /v1/batch (also as /v1/import) and one path per call: /v1/track, /v1/identify, …"""
-    bodies = Bodies(settings.max_body_bytes)
-    types: dict[str, EventType | None] = {"batch": None, "import": None, **{kind.value: kind for kind in EventType}}
+def routes(intake: Intake, keyring: KeyRing, settings: Settings, contracts: Contracts | None = None) -> list[Route]:
+    """POST /v1/batch and one path per call, by name (/v1/track, /v1/identify, …) and by first letter (/v1/t, /v1/i, …).
+
+    Also /v1/import and /v1/b (batches), /v1/m (the browser SDK's metrics about itself: accepted and forgotten) and
+    GET /v1/projects/{writeKey}/settings, which browser and mobile SDKs read first.
+    """
+    bodies, senders = Bodies.of_events(intake, settings), Senders(keyring, settings)
+    calls: dict[str, EventType | None] = {"batch": None, **{kind.value: kind for kind in CALLS}}
+    calls |= {"import": None, "b": None, **{kind.value[0]: kind for kind in CALLS}}
+    found = {path: Post(bodies, Call(intake, senders, kind), refused=REFUSED) for path, kind in calls.items()}
     return [
-        Route(f"/v1/{path}", Post(bodies, _Call(intake, keyring, kind), refused=_REFUSED), name=f"segment.{path}")
-        for path, kind in types.items()
+        *(door(f"/v1/{path}", endpoint, f"segment.{path}") for path, endpoint in found.items()),
+        door("/v1/m", Post(bodies, _discard), "segment.m"),
+        door("/v1/projects/{key}/settings", Get(_ProjectSettings(senders, settings, contracts)), "segment.settings"),
     ]
 
 
-class _Call:
+class Call:
     """One call: a batch, or for a `kind` one message of that type."""
 
-    def __init__(self, intake: Intake, keyring: KeyRing, kind: EventType | None) -> None:
+    def __init__(self, intake: Intake, senders: Senders, kind: EventType | None) -> None:
         self._intake = intake
-        self._keyring = keyring
+        self._senders = senders
         self._kind = kind
 
     async def __call__(self, scope: Scope, headers: Headers, body: bytes) -> Response:
-        given = basic_key(headers.get("authorization"))
         # Asked before the body is parsed: strangers shall not cost much.
-        key = None if given is None else await self._keyring.write_key(given)
+        key = await self._senders.of_headers(headers)
         content = read_object(body)
         if key is None:
-            key = await self._keyring.write_key(_key_in(content, scope))
-        receipt = await self._intake.ingest(self._delivery(key, content, body))
-        return answer(_reply(receipt))
+            key = await self._senders.of_value(content.get("writeKey") or query_value(scope), headers)
+        messages = self._batch(content) if self._kind is None else [_message(content, self._kind)]
+        sent_at = parse_time(content.get("sentAt"))
+        delivery = self._senders.delivery(key, messages, scope, headers, body=body, sent_at=sent_at)
+        if messages is content.get("batch"):
+            delivery = replace(delivery, raw=Elements(body, "batch").of)
+        return answer(_reply(await self._intake.ingest(delivery)))
 
-    def _delivery(self, key: WriteKey, content: JsonObject, body: bytes) -> Delivery:
-        return Delivery(
-            key.workspace,
-            key.source,
-            _batch(content) if self._kind is None else [_message(content, self._kind)],
-            sent_at=parse_time(content.get("sentAt")),
-            body_digest=blake2b(body, digest_size=16).digest(),
+    def _batch(self, content: JsonObject) -> list[Any]:
+        batch = content.get("batch")
+        if not isinstance(batch, list):
+            raise InvalidInput(
+                "`batch` must be a list of messages.",
+                hint='Send {"batch": [{"type": "track", "userId": "…", "event": "…"}], "sentAt": "…"}.',
+            )
+        self._intake.check_size(len(batch))  # before anything is counted against the key's rate
+        shared = {key: content[key] for key in _SHARED if content.get(key) is not None}
+        return [_with_shared(message, shared) for message in batch] if shared else batch
+
+
+class _ProjectSettings:
+    """What analytics.js and the mobile SDKs ask for before they send: where to, and the tracking plan.
+
+    The plan lists the event types that the contract's maps and KPIs use; events outside of it are sent as well.
+    """
+
+    def __init__(self, senders: Senders, settings: Settings, contracts: Contracts | None) -> None:
+        self._senders = senders
+        self._peers = Peers(settings)
+        self._contracts = contracts
+
+    async def __call__(self, scope: Scope, headers: Headers) -> Response:
+        value = scope["path_params"]["key"]
+        try:
+            await self._senders.of_value(value, headers)
+        except Unauthenticated as unknown:
+            raise NotFound("There is no source with this write key.", hint=unknown.hint) from None
+        scheme, _, host = self._peers.base_url(scope, headers).partition("://")
+        destination = {"apiKey": value, "apiHost": f"{host}/v1", "protocol": scheme, "retryQueue": True}
+        return answer(
+            {
+                "integrations": {"Segment.io": destination},
+                "plan": self._plan(),
+                "edgeFunction": {},
+                "analyticsNextEnabled": True,
+                "middlewareSettings": {},
+                "enabledMiddleware": {},
+                # The browser SDK would send metrics about itself to its maker's host.
+                "metrics": {"sampleRate": 0, "host": f"{host}/v1"},
+                "legacyVideoPluginsEnabled": False,
+                "remotePlugins": [],
+            }
         )
 
-
-def basic_key(authorization: str | None) -> str | None:
-    """The user name of HTTP Basic authentication, with or without the colon behind it; None when there is none."""
-    scheme, _, encoded = (authorization or "").strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user = b64decode(encoded.strip()).decode()
-    except (binascii.Error, ValueError):
-        return None
-    return user.split(":", 1)[0] or None
+    def _plan(self) -> dict[str, object]:
+        everything = {"enabled": True, "integrations": {}}
+        known = [] if self._contracts is None else sorted(self._contracts.current.event_names)
+        return {"track": dict.fromkeys([*known, "__default"], everything)}
 
 
-def _key_in(content: JsonObject, scope: Scope) -> str:
-    """The write key in the body, else in the address."""
-    asked = parse_qs(scope["query_string"].decode("latin-1")).get("writeKey", [None])
-    for key in (content.get("writeKey"), asked[0]):
-        if isinstance(key, str) and key:
-            return key
-    raise Unauthenticated(
-        "There is no write key.", hint="Send it as the user name of HTTP Basic authentication, or as `writeKey`."
-    )
-
-
-def _batch(content: JsonObject) -> list[Any]:
-    batch = content.get("batch")
-    if not isinstance(batch, list):
-        raise InvalidInput(
-            "`batch` must be a list of messages.",
-            hint='Send {"batch": [{"type": "track", "userId": "…", "event": "…"}], "sentAt": "…"}.',
-        )
-    shared = {key: content[key] for key in _SHARED if content.get(key) is not None}
-    return [_with_shared(message, shared) for message in batch] if shared else batch
+async def _discard(scope: Scope, headers: Headers, body: bytes) -> Response:
+    return answer({"success": True})
 
 
 def _with_shared(message: Any, shared: JsonObject) -> Any:
@@ -118,6 +140,8 @@ def _message(content: JsonObject, kind: EventType) -> JsonObject:
 
 def _reply(receipt: Receipt) -> dict[str, Any]:
     reply: dict[str, Any] = {"success": not receipt.problems, **receipt.counts()}
+    if receipt.consistency_token is not None:
+        reply["consistencyToken"] = receipt.consistency_token
     if receipt.problems:
         reply["problems"] = [_problem(problem) for problem in receipt.problems]
     return reply

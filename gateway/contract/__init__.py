@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from gateway.contract.differences import Difference, differences
 from gateway.contract.durations import duration_in_words, parse_duration
 from gateway.contract.journeys import JourneyMap, Stage, Touchpoint
 from gateway.contract.kpis import Function, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
-from gateway.contract.loading import Contract, load_contract
+from gateway.contract.loading import Contract, load_contract, load_texts
 from gateway.contract.rules import Condition, EventRule
 from gateway.contract.schema_root import find_schema_root
 
 __all__ = [
     "Condition",
     "Contract",
+    "Difference",
     "EventRule",
     "Function",
     "Funnel",
@@ -22,8 +24,10 @@ __all__ = [
     "SessionLength",
     "Stage",
     "Touchpoint",
+    "differences",
     "duration_in_words",
     "find_schema_root",
     "load_contract",
+    "load_texts",
     "parse_duration",
 ]

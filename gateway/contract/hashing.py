@@ -9,6 +9,9 @@ from hashlib import blake2b
 
 import orjson
 
+#: Metadata of a field that the language of contract files got later: without it, a file keeps the hash it had.
+ONLY_IF_SAID = {"hashed": "only if said"}
+
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -23,6 +26,9 @@ def content_hash(content: object, *, without: Collection[str] = ()) -> str:
             return value.total_seconds()
         if is_dataclass(value) and not isinstance(value, type):
             said = {item.name: getattr(value, item.name) for item in fields(value) if item.init}
+            for item in fields(value):
+                if item.metadata == ONLY_IF_SAID and said[item.name] == item.default:
+                    del said[item.name]
             return {name: part for name, part in said.items() if name not in without}
         raise TypeError(f"{type(value).__name__} has no canonical JSON")
 

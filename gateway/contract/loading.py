@@ -1,10 +1,14 @@
-"""Loads a contract folder: journeys/*.yaml and kpis/*.yaml, checked as a whole before anything is built."""
+"""Loads a contract: journeys/*.yaml and kpis/*.yaml of a folder, or of what was stored of one.
+
+It is checked as a whole before anything is built.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from gateway.contract.durations import parse_duration
@@ -14,23 +18,43 @@ from gateway.contract.kpis import Function, Funnel, FunnelStep, Kpi, Satisfied, 
 from gateway.contract.rules import OPERATORS, Condition, EventRule
 from gateway.contract.sense import check_sense, check_unique
 from gateway.contract.shape import FileKind, check_shape
-from gateway.contract.sources import Source, read_source
+from gateway.contract.sources import Source, read_source, source_of
 from gateway.errors import ContractError
+
+#: A contract is stored as one document, which MongoDB takes up to 16 MB.
+LARGEST_CONTRACT = 8 * 1024 * 1024
 
 _FOLDERS: dict[FileKind, str] = {"journey": "journeys", "kpi": "kpis"}
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What one contract folder says. `journeys_hash` changes when anything in a map does."""
+    """What one contract folder says, and the texts it says it in, by path (`journeys/purchase.yaml`).
+
+    `journeys_hash` changes when anything in a map does, `hash` with every letter of a file.
+    """
 
     name: str
     journeys: dict[str, JourneyMap]
     kpis: dict[str, Kpi]
+    files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     journeys_hash: str = field(init=False, repr=False, compare=False)
+    hash: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "journeys_hash", content_hash(self.journeys))
+        object.__setattr__(self, "hash", content_hash(dict(self.files)))
+
+    @property
+    def event_names(self) -> frozenset[str]:
+        """The events that a map or a KPI looks at."""
+        rules = [rule for item in self.journeys.values() for rule in item.rules]
+        for kpi in self.kpis.values():
+            if isinstance(kpi.function, Funnel):
+                rules += [step.rule for step in kpi.function.steps]
+            elif isinstance(kpi.function, Satisfied):
+                rules.append(kpi.function.rule)
+        return frozenset(rule.event for rule in rules)
 
 
 def load_contract(folder: Path) -> Contract:
@@ -45,18 +69,52 @@ def load_contract(folder: Path) -> Contract:
     sources: dict[FileKind, list[Source]] = {}
     for kind in _FOLDERS:
         paths, misplaced = _files(folder, kind)
-        sources[kind] = [_checked(folder, path, kind) for path in paths]
-        check_unique(sources[kind])
+        sources[kind] = [read_source(path, path.relative_to(folder.parent).as_posix()) for path in paths]
         problems += misplaced
-        for source in sources[kind]:
+    return _loaded(folder.name, str(folder), sources, problems)
+
+
+def load_texts(name: str, files: Mapping[str, str]) -> Contract:
+    """The contract in `files`, texts by path inside the folder `name`: what `Contract.files` once was.
+
+    Raises ContractError as `load_contract` does.
+    """
+    problems: list[str] = []
+    sources: dict[FileKind, list[Source]] = {kind: [] for kind in _FOLDERS}
+    kinds = {home: kind for kind, home in _FOLDERS.items()}
+    for given, text in sorted(files.items()):
+        path = PurePosixPath(given)
+        home = kinds.get(path.parent.as_posix())
+        if home is None or path.suffix != ".yaml":
+            problems.append(
+                f"{name}/{given}:1: nobody reads this file - call it journeys/<key>.yaml or kpis/<key>.yaml"
+            )
+        else:
+            sources[home].append(source_of(text.encode(errors="surrogatepass"), f"{name}/{given}", path.stem))
+    return _loaded(name, name, sources, problems)
+
+
+def _loaded(name: str, shown: str, sources: Mapping[FileKind, Sequence[Source]], problems: list[str]) -> Contract:
+    """Check the sources together with the `problems` found so far, then build."""
+    for kind, group in sources.items():
+        for source in group:
+            if source.value is not None:
+                check_shape(source, kind)
+                check_sense(source, kind)
+        check_unique(list(group))
+        for source in group:
             problems += map(str, sorted(source.problems, key=lambda problem: problem.line))
-    if not problems and not any(sources.values()):
-        problems = [f"{folder}: the folder holds no contract - add journeys/<key>.yaml or kpis/<key>.yaml"]
+    every = [source for group in sources.values() for source in group]
+    if not problems and not every:
+        problems = [f"{shown}: the folder holds no contract - add journeys/<key>.yaml or kpis/<key>.yaml"]
+    if sum(len(source.text) for source in every) > LARGEST_CONTRACT:
+        problems.append(f"{shown}: the files hold more than 8 MB together - shorten their texts")
     if problems:
         raise ContractError(problems)
     journeys = [_journey(_content(source)) for source in sources["journey"]]
     kpis = [_kpi(_content(source)) for source in sources["kpi"]]
-    return Contract(folder.name, {item.key: item for item in journeys}, {item.key: item for item in kpis})
+    files = {"/".join(source.file.split("/")[-2:]): source.text for source in every}
+    return Contract(name, {item.key: item for item in journeys}, {item.key: item for item in kpis}, files)
 
 
 def _files(folder: Path, kind: FileKind) -> tuple[list[Path], list[str]]:
@@ -78,14 +136,6 @@ def _files(folder: Path, kind: FileKind) -> tuple[list[Path], list[str]]:
     return paths, misplaced
 
 
-def _checked(folder: Path, path: Path, kind: FileKind) -> Source:
-    source = read_source(path, path.relative_to(folder.parent).as_posix())
-    if source.value is not None:
-        check_shape(source, kind)
-        check_sense(source, kind)
-    return source
-
-
 # Building: only from files without a problem, so that every key is there and of its kind.
 
 
@@ -104,19 +154,24 @@ def _journey(content: dict[str, Any]) -> JourneyMap:
         pain_points=tuple(text.strip() for text in content.get("painPoints", ())),
         abandoned_after=parse_duration(content["abandonedAfter"]),
         stages=tuple(_stage(content["key"], stage) for stage in content["stages"]),
+        restart=_rules(content["key"], "restart", content),
     )
 
 
 def _stage(map_key: str, content: dict[str, Any]) -> Stage:
-    prefix = f"{map_key}.{content['key']}.enter"
+    place = f"{map_key}.{content['key']}"
     return Stage(
         key=content["key"],
         label=content["label"],
-        enter=tuple(_rule(f"{prefix}[{index}]", rule) for index, rule in enumerate(content["enter"])),
+        enter=_rules(place, "enter", content),
         touchpoints=tuple(Touchpoint(**touchpoint) for touchpoint in content.get("touchpoints", ())),
         optional=content.get("optional", False),
         completes=content.get("completes", False),
         emotion=content.get("emotion"),
+        leave=_rules(place, "leave", content),
+        next=tuple(content.get("next", ())),
+        repeats=content.get("repeats", False),
+        limit=parse_duration(content["limit"]) if "limit" in content else None,
     )
 
 
@@ -145,6 +200,10 @@ def _function(kpi: str, content: dict[str, Any]) -> Function:
             return Satisfied(_rule(f"{kpi}.satisfied", satisfied), satisfied["property"], *scale)
         case _:
             return SessionLength(content["sessionLength"]["statistic"])
+
+
+def _rules(place: str, name: str, content: dict[str, Any]) -> tuple[EventRule, ...]:
+    return tuple(_rule(f"{place}.{name}[{index}]", rule) for index, rule in enumerate(content.get(name, ())))
 
 
 def _rule(rule_id: str, content: dict[str, Any]) -> EventRule:

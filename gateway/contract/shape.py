@@ -80,7 +80,7 @@ def _report_unknown_keys(source: Source, place: Place, error: ValidationError, s
     known = list(schema["properties"])
     for key in cast("dict[str, object]", error.instance):
         if key not in known:
-            fix = _did_you_mean(key, known, otherwise="remove it; here belong")
+            fix = did_you_mean(key, known, otherwise="remove it; here belong")
             source.report(place, f"unknown key {shown(key)}", fix, line=source.lines[(*place, key)])
 
 
@@ -108,7 +108,7 @@ def _report_type(source: Source, place: Place, error: ValidationError, schema: J
 
 
 def _report_enum(source: Source, place: Place, error: ValidationError, schema: JsonSchema) -> None:
-    fix = _did_you_mean(error.instance, schema["enum"], otherwise="use one of")
+    fix = did_you_mean(error.instance, schema["enum"], otherwise="use one of")
     source.report(place, f"{shown(error.instance)} is not known", fix)
 
 
@@ -160,7 +160,8 @@ def _described(fix: str, schema: JsonSchema) -> str:
     return f"{fix} ({description})" if description else fix
 
 
-def _did_you_mean(word: object, known: list[str], *, otherwise: str) -> str:
+def did_you_mean(word: object, known: list[str], *, otherwise: str) -> str:
+    """The fix for a word that is not among the known: the one it was meant to be, else all of them."""
     close = _close(word, known)
     return f"did you mean {close!r}?" if close else f"{otherwise}: {', '.join(known)}"
 

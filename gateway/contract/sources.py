@@ -51,6 +51,7 @@ class Source:
 
     file: str
     stem: str
+    text: str = ""
     value: object = None
     lines: dict[Place, int] = field(default_factory=lambda: {(): 1})
     problems: list[Problem] = field(default_factory=list)
@@ -87,18 +88,24 @@ def shown(value: object) -> str:
 
 def read_source(path: Path, file: str) -> Source:
     """Read one YAML file, called `file` in messages. What cannot be read becomes a problem of the source."""
-    source = Source(file, path.stem)
     try:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST_FILE + 1)
     except OSError as error:
+        source = Source(file, path.stem)
         source.report((), f"the file cannot be read: {error.strerror}", "let the gateway's user read it")
         return source
+    return source_of(raw, file, path.stem)
+
+
+def source_of(raw: bytes, file: str, stem: str) -> Source:
+    """The same for the content of a file, called `file` in messages and `stem` by its key."""
+    source = Source(file, stem)
     if len(raw) > LARGEST_FILE:
         source.report((), "the file is larger than 256 KB", "split it or shorten its texts")
         return source
     try:
-        text = raw.decode("utf-8")
+        source.text = text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         source.report((), "the file is not UTF-8", "save it with the encoding UTF-8", line=line)

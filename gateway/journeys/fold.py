@@ -6,14 +6,16 @@ so that an event that arrives late but in order continues the run it belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.contract import EventRule, JourneyMap, Stage
-from gateway.model.event import Event, EventType
+from gateway.model.event import Event, EventType, JsonObject
 from gateway.model.journey import Journey, JourneyStatus, Session, StageVisit, UserState
 
 SESSION_GAP_MS = 30 * 60 * 1000
+#: A run that has visited so many stages goes forward only: a robot must not make a run that no document can hold.
+MOST_VISITS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,11 @@ def fold(
 ) -> Folded:
     """Fold events, sorted by their order, onto `state` (None: from the start).
 
-    With a state, every event must be later than `state.last`. Raises ValueError when there is nothing to fold.
+    With a state, which stays as it is, every event must be later than `state.last`. Raises ValueError when there is
+    nothing to fold.
     """
+    if state is not None:
+        state = replace(state, runs=dict(state.runs))
     sessions: dict[str, Session] = {}
     journeys: dict[str, Journey] = {}
     for event in events:
@@ -44,8 +49,8 @@ def fold(
             state = UserState(user=user, first_seen=event.at, last=event.order)
         state.last = event.order
         state.events += 1
-        if event.type is EventType.IDENTIFY and event.traits:
-            state.traits = {**state.traits, **event.traits}
+        if event.type is not EventType.GROUP:  # its traits are the group's
+            state.traits = _traits(state.traits, event)
         state.session = _session(state, event)
         sessions[state.session.id] = state.session
         for journey_map in maps.values():
@@ -66,6 +71,16 @@ def settled(run: Journey, as_of: int) -> Journey:
     return replace(run, status=JourneyStatus.ABANDONED, ended_at=run.due_at, due_at=None)
 
 
+def _traits(known: JsonObject, event: Event) -> JsonObject:
+    """What is known about the user after the event. `traitsOnce` count only where nothing was known."""
+    once = event.extra.get("traitsOnce")
+    if not event.traits and not isinstance(once, dict):
+        return known
+    if not isinstance(once, dict):
+        return {**known, **event.traits}
+    return {**known, **{key: value for key, value in once.items() if known.get(key) is None}, **event.traits}
+
+
 def _session(state: UserState, event: Event) -> Session:
     current = state.session
     if current is not None and event.at - current.end <= SESSION_GAP_MS:
@@ -84,27 +99,30 @@ def _session(state: UserState, event: Event) -> Session:
     )
 
 
-def _advance(run: Journey | None, journey_map: JourneyMap, user: str, event: Event) -> Iterable[Journey]:
-    """The runs that this event changes: an open one whose time was up is closed, then one goes on or starts."""
-    if run is not None and run.due_at is not None and run.due_at <= event.at:
+def _advance(run: Journey | None, journey_map: JourneyMap, user: str, event: Event) -> Sequence[Journey]:
+    """The runs that this event changes: an open one whose time is up or that begins anew is closed, then one goes on
+    or starts."""
+    overdue = run is not None and run.due_at is not None and run.due_at <= event.at
+    if not overdue and event.name not in journey_map.event_names:
+        return ()
+    closed: list[Journey] = []
+    if run is not None and overdue:
         run = settled(run, event.at)
-        yield run
+        closed.append(run)
+    again = _first_match(journey_map.restart, event)
+    if run is not None and run.status is JourneyStatus.ACTIVE and again is not None:
+        run = _broken_off(run, again, event)
+        closed.append(run)
     entered = [
         (stage, rule) for stage, rule in journey_map.entering(event.name) if rule.matches(event.name, event.properties)
     ]
-    if not entered:
-        return
     if run is None or run.status is not JourneyStatus.ACTIVE:
-        first = _first_of(entered, _beginnings(journey_map))
-        if first is not None:
-            yield _begin(journey_map, user, event, *first, number=1 if run is None else run.run + 1)
-        return
-    yield _step(run, journey_map, event, entered)
-
-
-def _beginnings(journey_map: JourneyMap) -> list[Stage]:
-    """Where a run may begin: people arrive in the middle too, but what completes a run alone is no journey."""
-    return [stage for stage in journey_map.stages if not stage.completes or stage is journey_map.stages[0]]
+        first = _first_of(entered, journey_map.beginnings)
+        if first is None:
+            return closed
+        return (*closed, _begin(journey_map, user, event, *first, number=1 if run is None else run.run + 1))
+    stepped = _step(run, journey_map, event, entered)
+    return closed if stepped is None else (*closed, stepped)
 
 
 def _begin(journey_map: JourneyMap, user: str, event: Event, stage: Stage, rule: EventRule, *, number: int) -> Journey:
@@ -119,26 +137,34 @@ def _begin(journey_map: JourneyMap, user: str, event: Event, stage: Stage, rule:
         started_at=event.at,
         last_at=event.at,
         ended_at=None,
-        due_at=event.at + _limit(journey_map),
+        due_at=None,
     )
-    return _completed(run, event) if stage.completes else run
+    return _completed(run, event) if stage.completes else _waiting(run, journey_map)
 
 
-def _step(run: Journey, journey_map: JourneyMap, event: Event, entered: list[tuple[Stage, EventRule]]) -> Journey:
-    """An event of an open run: on in its stage, forward to a later one, or only a sign of life."""
-    run = replace(run, last_at=event.at, due_at=event.at + _limit(journey_map))
-    keys = [stage.key for stage in journey_map.stages]
-    here = keys.index(run.stage)
-    if any(stage.key == run.stage for stage, _ in entered):
-        *before, current = run.visits
-        return replace(run, visits=(*before, replace(current, last_event=event.id, events=current.events + 1)))
-    forward = _first_of(entered, journey_map.stages[here + 1 :])
-    if forward is None:
-        return run
-    *before, current = run.visits
-    visits = (*before, replace(current, left_at=event.at), _visit(event, *forward))
-    run = replace(run, visits=visits)
-    return _completed(run, event) if forward[0].completes else run
+def _step(
+    run: Journey, journey_map: JourneyMap, event: Event, entered: list[tuple[Stage, EventRule]]
+) -> Journey | None:
+    """An event of an open run: on in its stage, into another one, out of it, or only a sign of life. None: neither."""
+    *before, visit = run.visits
+    inside = visit.left_at is None
+    leaving = _first_match(journey_map.stage(visit.stage).leave, event) if inside else None
+    if not entered and leaving is None:
+        return None
+    run = replace(run, last_at=event.at)
+    if inside and leaving is None and any(stage.key == visit.stage for stage, _ in entered):
+        stayed = replace(visit, last_event=event.id, events=visit.events + 1)
+        return _waiting(replace(run, visits=(*before, stayed)), journey_map)
+    back = len(run.visits) < MOST_VISITS
+    target = _first_of(entered, journey_map.moves(visit.stage, left=not inside, back=back))
+    if target is not None:
+        gone = replace(visit, left_at=event.at) if inside else visit
+        run = replace(run, visits=(*before, gone, _visit(event, *target)))
+        return _completed(run, event) if target[0].completes else _waiting(run, journey_map)
+    if leaving is not None:
+        gone = replace(visit, left_at=event.at, left_rule=leaving.id, left_event=event.id)
+        run = replace(run, visits=(*before, gone))
+    return _waiting(run, journey_map)
 
 
 def _visit(event: Event, stage: Stage, rule: EventRule) -> StageVisit:
@@ -149,10 +175,32 @@ def _completed(run: Journey, event: Event) -> Journey:
     return replace(run, status=JourneyStatus.COMPLETED, ended_at=event.at, due_at=None)
 
 
-def _limit(journey_map: JourneyMap) -> int:
-    return int(journey_map.abandoned_after.total_seconds() * 1000)
+def _broken_off(run: Journey, rule: EventRule, event: Event) -> Journey:
+    return replace(
+        run,
+        status=JourneyStatus.ABANDONED,
+        ended_at=event.at,
+        due_at=None,
+        ended_rule=rule.id,
+        ended_event=event.id,
+    )
 
 
-def _first_of(entered: list[tuple[Stage, EventRule]], allowed: Iterable[Stage]) -> tuple[Stage, EventRule] | None:
-    keys = {stage.key for stage in allowed}
-    return next(((stage, rule) for stage, rule in entered if stage.key in keys), None)
+def _waiting(run: Journey, journey_map: JourneyMap) -> Journey:
+    """The open run with the time at which it is given up: that of the map, or earlier that of the stage it is in."""
+    due_at = run.last_at + journey_map.patience
+    visit = run.visits[-1]
+    limit = journey_map.limit(visit.stage)
+    if limit is not None and visit.left_at is None:
+        due_at = min(due_at, visit.entered_at + limit)
+    return replace(run, due_at=due_at)
+
+
+def _first_match(rules: tuple[EventRule, ...], event: Event) -> EventRule | None:
+    return next((rule for rule in rules if rule.matches(event.name, event.properties)), None)
+
+
+def _first_of(entered: list[tuple[Stage, EventRule]], ranks: Mapping[str, int]) -> tuple[Stage, EventRule] | None:
+    """Of the stages that the event enters and that are ranked, the first, with its first rule that matches."""
+    possible = [one for one in entered if one[0].key in ranks]
+    return min(possible, key=lambda one: ranks[one[0].key], default=None)

@@ -134,6 +134,11 @@ class Hub:
             await self._task
             self._task = None
 
+    @property
+    def following(self) -> bool:
+        """Whether the feed is followed now."""
+        return self._open.is_set()
+
     async def subscribe(self, watch: Watch, after: str | None = None) -> AsyncIterator[News]:
         """News from now on, or from behind the cursor `after`. Raises InvalidInput for a bad cursor."""
         positions = None if after is None else self._cursors.read(watch.workspace, after)
@@ -231,8 +236,9 @@ class Hub:
                     while not self._stopping.is_set():
                         await self._deliver([change["fullDocument"] for change in await stream.next_batch(1000)])
             except Exception as error:
+                if self._open.is_set():  # said once, however often it is tried again
+                    log.warning("the feed is followed anew", extra={"error": type(error).__name__})
                 self._open.clear()
-                log.warning("the feed is followed anew", extra={"error": type(error).__name__})
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_AGAIN_SECONDS):
                         await self._stopping.wait()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
 IdentityType = Literal["userId", "anonymousId"]
 
+#: Of an id of any kind, and of an event's name.
+MAX_ID_CHARS = 255
+#: What JSON can hold and UTF-8 cannot.
+SURROGATE = re.compile("[\ud800-\udfff]")
 SLOTS = 1024
 LANES = 16
 
@@ -77,6 +83,22 @@ class Edge:
     refused: str | None = None
 
 
+@dataclass(slots=True)
+class Decision:
+    """What an operator decided: that all these are one person (`merge`), or that no identity of `one` is the same
+    person as any of `other` (`split`). Both name every identity that the operator saw on either side."""
+
+    kind: Literal["merge", "split"]
+    one: frozenset[Identity]
+    other: frozenset[Identity]
+    order: tuple[int, int, bytes]
+    group: str = ""
+
+    @property
+    def identities(self) -> frozenset[Identity]:
+        return self.one | self.other
+
+
 def digest(*parts: str | bytes) -> bytes:
     """16-byte BLAKE2b over length-prefixed parts, so that ("ab", "c") and ("a", "bc") differ."""
     hashed = blake2b(digest_size=16)
@@ -87,11 +109,17 @@ def digest(*parts: str | bytes) -> bytes:
     return hashed.digest()
 
 
+def key_of(workspace: str, sk: str) -> bytes:
+    """16 bytes for an identity that do not show it; in hexadecimal the id of the user who is named after it."""
+    return digest(workspace, sk)
+
+
 def user_id_of(workspace: str, first: Identity) -> str:
     """The id of the user whose first identity is `first`: 32 hexadecimal digits."""
     return digest(workspace, first.sk).hex()
 
 
+@lru_cache(maxsize=1 << 16)
 def lane_of(workspace: str, key: str) -> int:
     """The lane (0 … 15) that owns `key`: a range of the 1024 slots its hash falls into."""
     slot = int.from_bytes(digest(workspace, key)[:4], "big") % SLOTS

@@ -33,7 +33,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class StageVisit:
-    """One stage of one run: when it was entered and left, and the events that prove it (first, last, count)."""
+    """One stay in a stage: when it was entered and left, and the events that prove it (first, last, count).
+
+    `left_rule` and `left_event` say why it was left when no other stage was entered by that; the next visit says it
+    otherwise.
+    """
 
     stage: str
     entered_at: int
@@ -42,11 +46,16 @@ class StageVisit:
     first_event: bytes
     last_event: bytes
     events: int
+    left_rule: str | None = None
+    left_event: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """One run of one user through one map. `due_at` is when it turns abandoned if nothing more happens."""
+    """One run of one user through one map. `due_at` is when it turns abandoned if nothing more happens.
+
+    `ended_rule` and `ended_event` say why it was abandoned when no time ran out: by which rule of the map's `restart`.
+    """
 
     id: str
     user: str
@@ -59,11 +68,14 @@ class Journey:
     last_at: int
     ended_at: int | None
     due_at: int | None
+    ended_rule: str | None = None
+    ended_event: bytes | None = None
 
     @property
-    def stage(self) -> str:
-        """The stage the run is in (of an ended run: where it ended)."""
-        return self.visits[-1].stage
+    def stage(self) -> str | None:
+        """The stage the run is in (of an ended run: where it ended); None between stages: one left, none entered."""
+        last = self.visits[-1]
+        return last.stage if last.left_at is None else None
 
 
 @dataclass(slots=True)
@@ -91,7 +103,8 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class JourneyStep:
-    """One announced change: from a stage (None: the run began) to a stage, or a new status in the same stage."""
+    """One announced change: from a stage (None: the run began, or it was between stages) to a stage (None: it left one
+    and entered no other, or is there no longer: without a status), or a new status in the same stage."""
 
     journey: str
     user: str

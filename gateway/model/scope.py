@@ -12,10 +12,13 @@ PERMISSIONS: dict[str, str] = {
     "events:read": "read and watch events",
     "journeys:read": "read and watch users, sessions and journeys",
     "kpis:read": "read KPIs",
+    "identities:write": "merge and split users",
+    "privacy:write": "say what users consent to, erase users, and see what was erased",
     "pii:read": "see traits, identities and event properties of other people",
     "tokens:mint": "mint end-user tokens",
     "visitors:create": "mint tokens for new anonymous visitors",
-    "workspace:read": "see what was quarantined and imported",
+    "workspace:read": "see what was quarantined, counted and imported",
+    "workspace:write": "replay what was quarantined",
 }
 
 

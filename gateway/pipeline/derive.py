@@ -1,32 +1,36 @@
-"""The stages of derivation: from stored events to users, sessions, journeys and the feed.
+"""The stages of derivation: from stored events to users, sessions, journeys, rollups and the feed.
 
-A batch passes STAGES inside one transaction. Repeats are harmless: a `work` row per event remembers it was derived.
+A batch passes STAGES inside one transaction. *Resolve* is the work of the lanes that events came in, by their identity
+as sent; *fold* that of the lanes of their users. What belongs to a lane of another process is left to it as a row of
+`work`; what belongs to one of ours is folded at once. Repeats are harmless: the rows remember.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from gateway.model.event import Event
+from gateway.model.event import DECISIONS, SYSTEM_TYPES, Event, EventType
+from gateway.model.identity import lane_of, user_id_of
+from gateway.pipeline.batch import Batch
+from gateway.pipeline.contracts import Contracts
+from gateway.pipeline.erasing import Erasing
 from gateway.pipeline.folding import Fold, fold_users
 from gateway.pipeline.resolving import resolve
-from gateway.store.database import Document, Session
+from gateway.pipeline.waiting import take_waiting
+from gateway.store.accounting import Accounting
+from gateway.store.consents import Consents
+from gateway.store.database import Database
+from gateway.store.erasures import Erasures
+from gateway.store.events import Events
+from gateway.store.feed import Feed
+from gateway.store.identities import Identities
 from gateway.store.lanes import Lanes, event_row, journey_step_row
-
-
-@dataclass(slots=True)
-class Batch:
-    """Events of one workspace on their way through the stages; `news` are feed rows with the user they belong to."""
-
-    workspace: str
-    events: list[Event]
-    now: int
-    session: Session
-    by_user: dict[str, list[Event]] = field(default_factory=dict)
-    again: frozenset[str] = frozenset()
-    gone: dict[str, str] = field(default_factory=dict)
-    news: list[tuple[str, Document]] = field(default_factory=list)
+from gateway.store.quarantine import Quarantine
+from gateway.store.rollups import Rollups, event_cells
+from gateway.store.suppressions import Suppressions
+from gateway.store.users import Journeys, Sessions, Users
+from gateway.store.work import Again, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,32 @@ class Derivation:
     """What the stages work with."""
 
     lanes: Lanes
+    work: Work
+    rollups: Rollups
     fold: Fold
+    contracts: Contracts
+    erasing: Erasing
+
+    @classmethod
+    def of(cls, database: Database, contracts: Contracts, events: Events | None = None) -> Derivation:
+        """All of it on one database."""
+        work, rollups, users = Work(database), Rollups(database), Users(database)
+        identities, events = Identities(database), events or Events(database)
+        fold = Fold(events, identities, work, users, Sessions(database), Journeys(database))
+        erasing = Erasing(
+            suppressions=Suppressions(database),
+            erasures=Erasures(database),
+            consents=Consents(database),
+            events=events,
+            identities=identities,
+            work=work,
+            users=users,
+            rollups=rollups,
+            accounting=Accounting(database),
+            feed=Feed(database),
+            quarantine=Quarantine(database),
+        )
+        return cls(Lanes(database), work, rollups, fold, contracts, erasing)
 
     async def derive(self, batch: Batch) -> None:
         """Pass the batch through every stage."""
@@ -42,37 +71,77 @@ class Derivation:
             await stage(self, batch)
 
     async def _leave_out_done(self, batch: Batch) -> None:
-        if not batch.events:
-            return
-        done = await self.lanes.done(batch.workspace, [event.id for event in batch.events], batch.session)
-        fresh = {event.id: event for event in batch.events if event.id not in done}
-        batch.events = sorted(fresh.values(), key=lambda event: event.order)
+        if batch.events:
+            known = await self.work.known(batch.workspace, [event.id for event in batch.events], batch.session)
+            fresh = {event.id: event for event in batch.events if event.id not in known}
+            batch.events = sorted(fresh.values(), key=lambda event: event.order)
+            # Before erasing may mend a decision, which is then stored under another identity.
+            batch.lanes |= {lane_of(batch.workspace, event.sk) for event in batch.events}
+
+    async def _leave_out_suppressed(self, batch: Batch) -> None:
+        await self.erasing.leave_out_suppressed(batch)
 
     async def _resolve(self, batch: Batch) -> None:
         if not batch.events:
             return
-        users, resolution = await resolve(self.fold.identities, batch.workspace, batch.events, batch.session)
-        batch.again, batch.gone = resolution.regrouped, dict(resolution.gone)
+        workspace, session = batch.workspace, batch.session
+        about_users = [event for event in batch.events if event.type not in SYSTEM_TYPES or event.type in DECISIONS]
+        users, resolution = await resolve(
+            self.fold.identities, workspace, about_users, session, suppressed=batch.suppressed
+        )
+        rows: list[tuple[Event, str, bool]] = []
         for event in batch.events:
-            batch.by_user.setdefault(users[event.id], []).append(event)
-        owners = [(event, users[event.id]) for event in batch.events]
-        await self.lanes.record(batch.workspace, owners, now=batch.now, session=batch.session)
-        batch.news += [(user, event_row(event, user)) for event, user in owners]
+            user = users.get(event.id) or user_id_of(workspace, event.identity)
+            folds = event.type not in SYSTEM_TYPES  # an operator's word about users is no event of theirs
+            rows.append((event, user, not folds or batch.owns(user)))
+            if folds and batch.owns(user):
+                batch.task.events.setdefault(user, []).append(event)
+        await self.work.record(workspace, rows, now=batch.now, session=session)
+        cells = event_cells(event for event in batch.events if event.type not in SYSTEM_TYPES)
+        await self.rollups.add(workspace, cells, lane=min(batch.lanes), session=session)
+        # Who lost identities is folded first, and then those who got them: so that nothing that was folded into the
+        # former meanwhile, by an owner that did not know better yet, is missed by the latter.
+        for user, now_with in resolution.moves.items():
+            batch.again[user] = Again(user, now_with - {user}, resolution.gone.get(user))
+
+    async def _take_privacy(self, batch: Batch) -> None:
+        said = [event for event in batch.events if event.type is EventType.CONSENT]
+        if said:
+            await self.erasing.consents.take(batch.workspace, said, batch.session)
+        batch.erasures += [event.identity.value for event in batch.events if event.type is EventType.ERASE]
+        for erasure in batch.erasures:
+            await self.erasing.begin(batch, erasure)
+
+    async def _take_waiting(self, batch: Batch) -> None:
+        await take_waiting(self.work, self.fold, batch)
+
+    async def _delete_erased(self, batch: Batch) -> None:
+        await self.erasing.delete_events(batch)
 
     async def _fold(self, batch: Batch) -> None:
-        steps = await fold_users(
-            self.fold,
-            batch.workspace,
-            batch.by_user,
-            again=batch.again,
-            gone=batch.gone,
-            as_of=batch.now,
-            session=batch.session,
-        )
-        batch.news += [(step.user, journey_step_row(batch.workspace, step)) for step in steps]
+        for user in batch.due:
+            if batch.owns(user):
+                batch.task.events.setdefault(user, [])
+        if not (batch.task.events or batch.task.again):
+            return
+        batch.lanes |= {lane_of(batch.workspace, user) for user in (*batch.task.events, *batch.task.again)}
+        done = await fold_users(self.fold, batch)
+        await self.rollups.add(batch.workspace, done.cells, lane=min(batch.lanes), session=batch.session)
+        told = [(event, user) for user, events in batch.task.events.items() for event in events]
+        told.sort(key=lambda pair: pair[0].order)
+        batch.news += [(user, event_row(event, user)) for event, user in told]
+        batch.news += [(step.user, journey_step_row(batch.workspace, step)) for step in done.steps]
 
 
 Stage = Callable[[Derivation, Batch], Awaitable[None]]
 
 #: What happens to a batch, in order, inside one transaction.
-STAGES: tuple[Stage, ...] = (Derivation._leave_out_done, Derivation._resolve, Derivation._fold)
+STAGES: tuple[Stage, ...] = (
+    Derivation._leave_out_done,
+    Derivation._leave_out_suppressed,
+    Derivation._resolve,
+    Derivation._take_privacy,
+    Derivation._take_waiting,
+    Derivation._delete_erased,
+    Derivation._fold,
+)

@@ -1,37 +1,64 @@
 """The one way in: messages to a receipt. Whatever door they came through, they pass here.
 
-An event is acknowledged once a majority of MongoDB's members has journaled it, never before. Requests that arrive
-while an insert is under way share the next one (group commit).
+An event is acknowledged once a majority of MongoDB's members has journaled it, never before; and its verdict is
+counted before it is answered (accounting.py). Requests that arrive while an insert is under way share the next one
+(committing.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any
 
 from gateway.clock import Clock, random_id
-from gateway.errors import StoreError, TooLarge, Unavailable
+from gateway.errors import TooLarge, Unavailable
+from gateway.model.consistency import ConsistencyToken
 from gateway.model.event import Problem, Receipt, Verdict
-from gateway.model.identity import digest
+from gateway.model.identity import digest, lane_of
+from gateway.pipeline.accounting import Accounts
+from gateway.pipeline.addresses import Addresses
+from gateway.pipeline.budget import Budget, jittered
+from gateway.pipeline.clients import NOBODY, Peer
+from gateway.pipeline.committing import Commit, GroupCommit
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
-from gateway.store.database import Document, InsertOutcome
+from gateway.pipeline.screening import named_in, screened, stamp
+from gateway.pipeline.withheld import NOTHING, Withheld, with_ip, withhold
+from gateway.privacy import Privacy
+from gateway.store.database import Document
 from gateway.store.events import Events, to_document
 from gateway.store.quarantine import Quarantine
 
-MAX_GROUP = 5_000
-_PARALLEL = 2
+#: More than this of one message is kept nowhere; MongoDB's own limit is 16 MB for a row with all that is in it.
+MAX_KEPT_BYTES = 8_000_000
+_STORED = frozenset({Verdict.ACCEPTED, Verdict.DUPLICATE})
+_lane_of = lru_cache(10_000)(lane_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is known of messages that come out of quarantine, one entry per message.
+
+    `received_at` is when each came (ms): its time is corrected by that; `events` stamp when they are stored. A userId
+    in one that is not `proven` is not taken. Replayed messages are not sent again: they enter no count but `replayed`,
+    and what is still wrong with them is told, not kept a second time.
+    """
+
+    received_at: Sequence[int]
+    proven: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Messages of one request. `sent_at` is the request's own time stamp (ms), `body_digest` names its bytes.
 
-    `seqs` and `message_ids`, one per message, are given by imports, which number their rows themselves.
+    `seqs` and `message_ids`, one per message, are given by imports, which number their rows themselves. `peer` is
+    who made the request; with `user_hash_secret` messages must prove their userIds. `raw` gives the bytes that a
+    message was sent as, where the door can tell them; it is asked for those that are quarantined. `system`: they are
+    the gateway's own, of the types that nobody can send.
     """
 
     workspace: str
@@ -42,10 +69,15 @@ class Delivery:
     seqs: Sequence[int] | None = None
     message_ids: Sequence[str] | None = None
     correct_skew: bool = True
+    peer: Peer = NOBODY
+    user_hash_secret: str | None = None
+    system: bool = False
+    raw: Callable[[int], bytes | None] | None = None
+    replay: Replay | None = None
 
 
 class Intake:
-    """Takes deliveries; one per process."""
+    """Takes deliveries; one per process. `budget` is for the doors' bodies."""
 
     def __init__(
         self,
@@ -53,16 +85,24 @@ class Intake:
         quarantine: Quarantine,
         clock: Clock,
         *,
+        accounts: Accounts | None = None,
+        budget: Budget | None = None,
         max_event_bytes: int = 32_768,
         max_batch_events: int = 2_500,
+        addresses: Addresses | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         self._events = events
+        self._commits = GroupCommit(events)
         self._quarantine = quarantine
+        self._accounts = accounts or Accounts(None, clock)
         self._clock = clock
+        self._addresses = addresses or Addresses()
+        self._privacy = privacy
         self._max_event_bytes = max_event_bytes
+        self._closed: str | None = None
         self.max_batch_events = max_batch_events
-        self._waiting: list[tuple[list[Document], asyncio.Future[list[Verdict]]]] = []
-        self._writers: set[asyncio.Task[None]] = set()
+        self.budget = budget or Budget()
 
     async def ingest(self, delivery: Delivery) -> Receipt:
         """One verdict per message, all of them durable.
@@ -70,44 +110,64 @@ class Intake:
         Raises TooLarge for too many messages, Unavailable when the outcome is unknown: nothing is acknowledged then,
         and sending the same again is safe.
         """
-        if len(delivery.messages) > self.max_batch_events:
-            raise TooLarge(
-                f"The batch has {len(delivery.messages):,} events; the limit is {self.max_batch_events:,}.",
-                hint="Send it in parts.",
-            )
+        self.check_open()
+        self.check_size(len(delivery.messages))
         origin = self._origin(delivery)
         documents, problems = self._read(delivery, origin)
-        kept = [self._quarantine_row(delivery, origin, problem) for problem in problems]
-        verdicts, _ = await asyncio.gather(self._commit([row for _, row in documents]), self._quarantine.keep(kept))
-        conflicts = [
-            Problem(
-                index,
-                Verdict.CONFLICT,
-                "id_reused",
-                "This messageId was used before with other content; give every event its own.",
-                row["messageId"],
+        if self._privacy is not None and not delivery.system:
+            await stamp(self._privacy, delivery.workspace, documents)
+        with self._accounts.page(delivery.workspace, delivery.source, origin.received_at) as page:
+            commit, problems, _ = await asyncio.gather(
+                self._commits.store([row for _, row in documents]),
+                self._keep(delivery, origin, problems, "read"),
+                self._accounts.opened(page),
             )
-            for (index, row), verdict in zip(documents, verdicts, strict=True)
-            if verdict is Verdict.CONFLICT
-        ]
-        await self._quarantine.keep([self._quarantine_row(delivery, origin, problem) for problem in conflicts])
-        return Receipt(
-            accepted=verdicts.count(Verdict.ACCEPTED),
-            duplicate=verdicts.count(Verdict.DUPLICATE),
-            conflict=len(conflicts),
-            quarantined=len(problems),
-            problems=tuple(sorted(problems + conflicts, key=lambda problem: problem.index)),
-            ids=tuple(row["_id"] for _, row in documents),
-        )
+            conflicts, unstorable = _late_problems(documents, commit)
+            problems += await self._keep(delivery, origin, conflicts, "dedup") if conflicts else []
+            problems += await self._keep(delivery, origin, unstorable, "store") if unstorable else []
+            receipt = _receipt(documents, commit, problems)
+            again = delivery.replay is not None
+            await self._accounts.count(page, {"replayed": receipt.accepted} if again else receipt.counts())
+        return receipt
+
+    def check_size(self, events: int) -> None:
+        """To be asked before work is done for each of them. Raises TooLarge."""
+        if events > self.max_batch_events:
+            raise TooLarge(
+                f"The batch has {events:,} events; the limit is {self.max_batch_events:,}.", hint="Send it in parts."
+            )
+
+    def check_open(self) -> None:
+        """To be asked before a body is read. Raises Unavailable while nothing is taken in."""
+        if self._closed is not None:
+            raise Unavailable(self._closed, retry_after=10 + jittered())
+
+    def close(self, reason: str | None) -> None:
+        """Take nothing in for this reason, until it is None again."""
+        self._closed = reason
 
     def preview(self, delivery: Delivery) -> list[Problem]:
         """What would be quarantined; nothing is stored."""
         return self._read(delivery, self._origin(delivery))[1]
 
+    async def judge(self, delivery: Delivery) -> Receipt:
+        """The receipt that `ingest` would give now; nothing is stored."""
+        documents, problems = self._read(delivery, self._origin(delivery))
+        stored = await self._events.hashes(delivery.workspace, [row["_id"] for _, row in documents])
+        verdicts = []
+        for _, row in documents:
+            known = stored.setdefault(row["_id"], row["hash"])
+            new = known is row["hash"]
+            verdicts.append(
+                Verdict.ACCEPTED if new else Verdict.DUPLICATE if known == row["hash"] else Verdict.CONFLICT
+            )
+        commit = Commit(verdicts)
+        return _receipt(documents, commit, problems + _late_problems(documents, commit)[0])
+
     async def drain(self) -> None:
-        """Wait until everything that was handed in has its verdict."""
-        while self._writers:
-            await asyncio.gather(*self._writers, return_exceptions=True)
+        """Wait until everything that was handed in has its verdict, and is counted."""
+        await self._commits.drain()
+        await self._accounts.drain()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -119,17 +179,38 @@ class Intake:
             sent_at=delivery.sent_at,
             max_event_bytes=self._max_event_bytes,
             correct_skew=delivery.correct_skew,
+            peer=delivery.peer,
+            user_hash_secret=delivery.user_hash_secret,
+            system=delivery.system,
         )
 
     def _read(self, delivery: Delivery, origin: Origin) -> tuple[list[tuple[int, Document]], list[Problem]]:
+        read = self._read_all(delivery, origin)
+        if self._privacy is None or delivery.system:
+            return read
+        return screened(self._privacy.suppressed, delivery.workspace, delivery.messages, read)
+
+    def _read_all(self, delivery: Delivery, origin: Origin) -> tuple[list[tuple[int, Document]], list[Problem]]:
         seqs = self._sequence(len(delivery.messages)) if delivery.seqs is None else delivery.seqs
         documents: list[tuple[int, Document]] = []
         problems: list[Problem] = []
-        for index, message in enumerate(delivery.messages):
+        for index, sent in enumerate(delivery.messages):
+            message, withheld = withhold(sent)
             try:
-                fallback = partial(_missing_id, delivery, index)
-                event, escape = read_message(message, origin, seq=seqs[index], fallback_id=fallback)
-                documents.append((index, to_document(event, escape=escape)))
+                event, escape = read_message(
+                    message,
+                    origin if delivery.replay is None else _held(origin, delivery.replay, index),
+                    seq=seqs[index],
+                    fallback_id=partial(_missing_id, delivery, index),
+                    withheld=withheld,
+                    addresses=self._addresses,
+                )
+                document = to_document(event, escape=escape)
+                if delivery.replay is None:
+                    document["run"] = self._accounts.run
+                else:
+                    document |= {"receivedAt": origin.received_at, "heldSince": delivery.replay.received_at[index]}
+                documents.append((index, document))
             except Unacceptable as reason:
                 found = message.get("messageId") if isinstance(message, dict) else None
                 message_id = _storable(found[:100]) if isinstance(found, str) else None
@@ -140,83 +221,111 @@ class Intake:
         first = self._clock.sequence(count)
         return range(first, first + count)
 
-    def _quarantine_row(self, delivery: Delivery, origin: Origin, problem: Problem) -> Document:
-        original = _original(delivery, problem.index)
-        return {
-            "_id": digest(delivery.workspace, delivery.source, problem.code, original),
-            "workspace": delivery.workspace,
-            "source": delivery.source,
-            "messageId": problem.message_id,
-            "code": problem.code,
-            "receivedAt": origin.received_at,
-            "sentAt": origin.sent_at,
-            "original": original,
-        }
+    # -- keeping and counting -----------------------------------------------------------------------------------
 
-    # -- group commit -------------------------------------------------------------------------------------------
-
-    async def _commit(self, documents: list[Document]) -> list[Verdict]:
-        if not documents:
-            return []
-        verdicts: asyncio.Future[list[Verdict]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((documents, verdicts))
-        if len(self._writers) < _PARALLEL:
-            writer = asyncio.create_task(self._write_waiting())
-            self._writers.add(writer)
-        return await verdicts
-
-    async def _write_waiting(self) -> None:
-        try:
-            await self._write_groups()
-        finally:
-            # In the same breath as finding nothing left: a commit that comes next must start a writer of its own.
-            self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-
-    async def _write_groups(self) -> None:
-        while self._waiting:
-            group: list[tuple[list[Document], asyncio.Future[list[Verdict]]]] = []
-            size = 0
-            while (self._waiting and size + len(self._waiting[0][0]) <= MAX_GROUP) or not group:
-                group.append(self._waiting.pop(0))
-                size += len(group[-1][0])
-            documents = [document for part, _ in group for document in part]
-            try:
-                verdicts = await self._insert(documents)
-            except BaseException as error:
-                unknown = error if isinstance(error, Unavailable | StoreError) else _unknown()
-                for _, waiter in group:
-                    with suppress(asyncio.InvalidStateError):
-                        waiter.set_exception(unknown)
-                if not isinstance(error, Exception):
-                    raise
+    async def _keep(self, delivery: Delivery, origin: Origin, problems: list[Problem], stage: str) -> list[Problem]:
+        """Quarantine what is wrong; what is too large even for that is refused."""
+        if delivery.replay is not None:
+            return problems
+        rows: list[Document] = []
+        kept: list[Problem] = []
+        for problem in problems:
+            if problem.verdict is Verdict.REFUSED:
+                kept.append(problem)
                 continue
-            start = 0
-            for part, waiter in group:
-                with suppress(asyncio.InvalidStateError):
-                    waiter.set_result(verdicts[start : start + len(part)])
-                start += len(part)
+            message, withheld = withhold(delivery.messages[problem.index])
+            original = self._original(delivery, problem.index, message, withheld)
+            if len(original) > MAX_KEPT_BYTES:
+                told = f"{problem.message} It is too large to be kept aside."
+                kept.append(replace(problem, verdict=Verdict.REFUSED, code="too_large_to_keep", message=told))
+                continue
+            kept.append(problem)
+            rows.append(_row(delivery, origin, problem, stage, original, withheld))
+        await self._quarantine.keep(rows)
+        return kept
 
-    async def _insert(self, documents: list[Document]) -> list[Verdict]:
-        outcome = await self._events.insert(documents)
-        if outcome.failed:
-            raise StoreError("MongoDB refused an event.", number=next(iter(outcome.failed.values())))
-        if not outcome.duplicates:
-            return [Verdict.ACCEPTED] * len(documents)
-        return await self._compare(documents, outcome)
+    def _original(self, delivery: Delivery, index: int, message: Any, withheld: Withheld) -> bytes:
+        """The message's own bytes; written anew where something was taken out, or where the door cannot tell them."""
+        if withheld is NOTHING and delivery.raw is not None and (raw := delivery.raw(index)) is not None:
+            return raw
+        ip = None if withheld.ip is None else self._addresses.storable(withheld.ip)
+        return json.dumps(with_ip(message, ip), ensure_ascii=True).encode()
 
-    async def _compare(self, documents: list[Document], outcome: InsertOutcome) -> list[Verdict]:
-        """Duplicates with the same content are duplicates, those with another are conflicts."""
-        ids: dict[str, list[bytes]] = {}
-        for index in outcome.duplicates:
-            ids.setdefault(documents[index]["workspace"], []).append(documents[index]["_id"])
-        stored: dict[bytes, bytes] = {}
-        for workspace, keys in ids.items():
-            stored |= await self._events.hashes(workspace, keys)
-        verdicts = [Verdict.ACCEPTED] * len(documents)
-        for index in outcome.duplicates:
-            same = stored.get(documents[index]["_id"]) == documents[index]["hash"]
-            verdicts[index] = Verdict.DUPLICATE if same else Verdict.CONFLICT
-        return verdicts
+
+def _receipt(documents: list[tuple[int, Document]], commit: Commit, problems: list[Problem]) -> Receipt:
+    told = [problem.verdict for problem in problems]
+    return Receipt(
+        accepted=commit.verdicts.count(Verdict.ACCEPTED),
+        duplicate=commit.verdicts.count(Verdict.DUPLICATE),
+        conflict=told.count(Verdict.CONFLICT),
+        quarantined=told.count(Verdict.QUARANTINED),
+        refused=told.count(Verdict.REFUSED),
+        problems=tuple(sorted(problems, key=lambda problem: problem.index)),
+        ids=tuple(row["_id"] for _, row in documents),
+        consistency_token=_token(documents, commit),
+    )
+
+
+def _token(documents: list[tuple[int, Document]], commit: Commit) -> str | None:
+    if commit.time is None:
+        return None
+    stored = zip(documents, commit.verdicts, strict=True)
+    owners = {(row["workspace"], row["sk"]) for (_, row), verdict in stored if verdict in _STORED}
+    if not owners:
+        return None
+    lanes = frozenset(_lane_of(workspace, sk) for workspace, sk in owners)
+    return ConsistencyToken(commit.time.time, commit.time.inc, lanes).encode()
+
+
+def _late_problems(documents: list[tuple[int, Document]], commit: Commit) -> tuple[list[Problem], list[Problem]]:
+    """Conflicts, and what MongoDB would not store."""
+    conflicts: list[Problem] = []
+    unstorable: list[Problem] = []
+    for (index, row), verdict in zip(documents, commit.verdicts, strict=True):
+        if verdict is Verdict.CONFLICT:
+            told = "This messageId was used before with other content; give every event its own."
+            conflicts.append(Problem(index, verdict, "id_reused", told, row["messageId"]))
+        elif verdict is Verdict.QUARANTINED:
+            told = "MongoDB cannot store this event, though nothing is known to be wrong with it; send it simpler."
+            unstorable.append(Problem(index, verdict, "not_storable", told, row["messageId"]))
+    return conflicts, unstorable
+
+
+def _row(
+    delivery: Delivery, origin: Origin, problem: Problem, stage: str, original: bytes, withheld: Withheld
+) -> Document:
+    return {
+        "_id": digest(delivery.workspace, delivery.source, original),
+        "workspace": delivery.workspace,
+        "source": delivery.source,
+        "messageId": problem.message_id,
+        "fallbackId": _missing_id(delivery, problem.index),
+        "code": problem.code,
+        "reason": problem.message,
+        "stage": stage,
+        "receivedAt": origin.received_at,
+        "lastSeen": origin.received_at,
+        "count": 1,
+        "sentAt": origin.sent_at,
+        "correctSkew": delivery.correct_skew,
+        "proven": _proven(delivery, problem.index, withheld),
+        "who": named_in(delivery.workspace, delivery.messages[problem.index]),
+        "original": original,
+    }
+
+
+def _proven(delivery: Delivery, index: int, withheld: Withheld) -> bool:
+    """Whether the userId in a message may be believed: nobody asks for a proof of it, or it came with one."""
+    if delivery.user_hash_secret is None:
+        return True
+    message = delivery.messages[index]
+    user_id = message.get("userId") if isinstance(message, dict) else None
+    return user_id is not None and withheld.proves(_storable(str(user_id)), delivery.user_hash_secret)
+
+
+def _held(origin: Origin, replay: Replay, index: int) -> Origin:
+    secret = None if replay.proven[index] else random_id()  # which nobody has used
+    return replace(origin, received_at=replay.received_at[index], user_hash_secret=secret)
 
 
 def _missing_id(delivery: Delivery, index: int) -> str:
@@ -228,13 +337,5 @@ def _missing_id(delivery: Delivery, index: int) -> str:
     return digest(delivery.body_digest, index.to_bytes(4, "big")).hex()
 
 
-def _original(delivery: Delivery, index: int) -> bytes:
-    return json.dumps(delivery.messages[index], ensure_ascii=True).encode()
-
-
 def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
-
-
-def _unknown() -> Unavailable:
-    return Unavailable("MongoDB did not confirm the events in time.", hint="Send them again.")

@@ -14,20 +14,23 @@ from typing import Any
 
 import orjson
 
-from gateway.model.event import Event, EventType, JsonObject
-from gateway.model.identity import digest
+from gateway.model.event import CALLS, SYSTEM_TYPES, Event, EventType, JsonObject
+from gateway.model.identity import MAX_ID_CHARS, SURROGATE, digest
+from gateway.pipeline.addresses import Addresses
+from gateway.pipeline.clients import NOBODY, Peer, client_of
+from gateway.pipeline.withheld import NOTHING, Withheld
 
 MAX_DEPTH = 32
 MAX_KEYS = 256
 MAX_KEY_BYTES = 128
-MAX_ID_CHARS = 255
 MAX_MESSAGE_ID_CHARS = 100
 MAX_INT = 2**63 - 1
 MIN_INT = -(2**63)
 SKEW_MS = 60_000
 
-_TYPES = {kind.value: kind for kind in EventType}
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_TYPES = {kind.value: kind for kind in CALLS}
+#: What the gateway itself may store.
+_SYSTEM_TYPES = {kind.value: kind for kind in SYSTEM_TYPES}
 # Every digit becomes a zero: a long number is then found at the speed of a search.
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _KEYS = re.compile(rb'"([^"]*+)":')
@@ -41,6 +44,7 @@ _PLACED_ALWAYS = _NOT_CONTENT | {
 }
 #: Keys that have a place of their own in an event, by whether it is a track.
 _PLACED = {True: _PLACED_ALWAYS | {"event"}, False: _PLACED_ALWAYS | {"name"}}
+_NO_DATABASE = Addresses()
 
 
 class Unacceptable(Exception):
@@ -53,7 +57,7 @@ class Unacceptable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a message came from. Times are milliseconds."""
+    """Where a message came from. Times are milliseconds. `system`: the gateway itself, on an operator's behalf."""
 
     workspace: str
     source: str
@@ -61,6 +65,9 @@ class Origin:
     sent_at: int | None
     max_event_bytes: int
     correct_skew: bool = True
+    peer: Peer = NOBODY
+    user_hash_secret: str | None = None
+    system: bool = False
 
 
 @dataclass(slots=True)
@@ -72,19 +79,28 @@ class _Cleaning:
     escape: bool = False
 
 
-def read_message(message: Any, origin: Origin, *, seq: int, fallback_id: Callable[[], str]) -> tuple[Event, bool]:
+def read_message(
+    message: Any,
+    origin: Origin,
+    *,
+    seq: int,
+    fallback_id: Callable[[], str],
+    withheld: Withheld = NOTHING,
+    addresses: Addresses = _NO_DATABASE,
+) -> tuple[Event, bool]:
     """The event a message says, and whether its keys need escaping before they are stored.
 
-    Raises Unacceptable.
+    `withheld` is what `withhold` took out of it. Raises Unacceptable.
     """
     if not isinstance(message, dict):
         raise Unacceptable("not_an_object", 'A message must be a JSON object such as {"type": "track", …}.')
     sent_type = message.get("type")
-    kind = _TYPES.get(sent_type) if isinstance(sent_type, str) else None
+    kinds = _SYSTEM_TYPES if origin.system else _TYPES
+    kind = kinds.get(sent_type) if isinstance(sent_type, str) else None
     if kind is None:
         raise Unacceptable("unknown_type", f"`type` must be one of {', '.join(_TYPES)}.")
     content, canonical, cleaning = _content(message)
-    if len(canonical) > origin.max_event_bytes:
+    if len(canonical) > origin.max_event_bytes and not origin.system:
         raise Unacceptable(
             "event_too_large",
             f"The event has {len(canonical):,} bytes; the limit is {origin.max_event_bytes:,}. Send less in it.",
@@ -93,9 +109,16 @@ def read_message(message: Any, origin: Origin, *, seq: int, fallback_id: Callabl
     anonymous_id = _identifier(content, "anonymousId")
     if user_id is None and anonymous_id is None:
         raise Unacceptable("no_identity", "A message needs a `userId` or an `anonymousId`.")
+    if origin.user_hash_secret is not None and user_id is not None:
+        _check_user_hash(withheld, user_id, origin.user_hash_secret)
     message_id = _message_id(content) or fallback_id()
     sent_at = _time(message, "sentAt", cleaning.flags) or origin.sent_at
-    original = _time(content, "originalTimestamp", cleaning.flags) or _time(content, "timestamp", cleaning.flags)
+    timestamp = _time(content, "timestamp", cleaning.flags)
+    original = _time(content, "originalTimestamp", cleaning.flags)
+    context = _object(content, "context")
+    client = client_of(context, content.get("channel"), withheld, origin.peer, addresses)
+    if withheld.ip is not None and "ip" in client:
+        context = {**context, "ip": client["ip"]}
     event = Event(
         id=digest(origin.workspace, origin.source, message_id),
         workspace=origin.workspace,
@@ -107,19 +130,36 @@ def read_message(message: Any, origin: Origin, *, seq: int, fallback_id: Callabl
         anonymous_id=anonymous_id,
         previous_id=_previous_id(content, kind),
         group_id=_identifier(content, "groupId"),
-        at=_corrected(original, sent_at, origin),
+        at=_at(timestamp, original, sent_at, origin),
         seq=seq,
         received_at=origin.received_at,
         sent_at=sent_at,
-        original_timestamp=original,
+        original_timestamp=timestamp if original is None else original,
+        timestamp=timestamp,
         properties=_object(content, "properties"),
         traits=_traits(content, kind),
-        context=_object(content, "context"),
+        context=context,
         extra={key: value for key, value in content.items() if key not in _PLACED[kind is EventType.TRACK]},
+        client=client,
         content_hash=digest(canonical),
         flags=tuple(sorted(cleaning.flags)),
     )
     return event, cleaning.escape
+
+
+def _check_user_hash(withheld: Withheld, user_id: str, secret: str) -> None:
+    if withheld.user_hash is None:
+        raise Unacceptable(
+            "user_hash_missing",
+            "With this write key a userId must be proven: have your server compute `userHash`, the hexadecimal "
+            "HMAC-SHA256 of the userId under the key's secret, and send it with every message of that user.",
+        )
+    if not withheld.proves(user_id, secret):
+        raise Unacceptable(
+            "user_hash_wrong",
+            "`userHash` is not the hexadecimal HMAC-SHA256 of this userId under the key's secret. Check that the "
+            "secret is the key's own and that exactly the userId is hashed.",
+        )
 
 
 def _content(message: JsonObject) -> tuple[JsonObject, bytes, _Cleaning]:
@@ -190,7 +230,7 @@ def _clean_text(text: str, cleaning: _Cleaning) -> str:
         text.encode()
     except UnicodeEncodeError:
         cleaning.flags.add("lone_surrogate")
-        return _SURROGATE.sub("\ufffd", text)
+        return SURROGATE.sub("\ufffd", text)
     return text
 
 
@@ -301,11 +341,16 @@ def parse_time(value: object) -> int | None:
     return round(seconds * 1000) if seconds >= 0 else None
 
 
-def _corrected(original: int | None, sent_at: int | None, origin: Origin) -> int:
-    """The event's time by our clock: corrected beyond 60 s of skew, at most 60 s past its arrival."""
-    if original is None:
+def _at(timestamp: int | None, original: int | None, sent_at: int | None, origin: Origin) -> int:
+    """The event's time by our clock, at most 60 s past its arrival.
+
+    One time stamp, whatever its name, is the sender's clock: corrected by `sentAt` beyond 60 s of skew. Of two that
+    differ `timestamp` is when it happened and stays (RudderStack's rule): somebody corrected it, or told it on purpose.
+    """
+    at = original if timestamp is None else timestamp
+    if at is None:
         return origin.received_at
-    at = original
-    if origin.correct_skew and sent_at is not None and abs(origin.received_at - sent_at) > SKEW_MS:
-        at = origin.received_at - (sent_at - original)
+    told = timestamp is not None and original is not None and timestamp != original
+    if origin.correct_skew and not told and sent_at is not None and abs(origin.received_at - sent_at) > SKEW_MS:
+        at = origin.received_at - (sent_at - at)
     return max(0, min(at, origin.received_at + SKEW_MS))

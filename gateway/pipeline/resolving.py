@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from gateway.identity.graph import Graph, Resolution
+from collections.abc import Collection
+
+from gateway.identity.graph import Graph, Resolution, connecting
 from gateway.model.event import Event
-from gateway.model.identity import Edge, Identity, Member, Pair
+from gateway.model.identity import Decision, Edge, Identity, Member, Pair
 from gateway.store.database import Session
 from gateway.store.identities import Identities
 
 
 async def resolve(
-    identities: Identities, workspace: str, events: list[Event], session: Session
+    identities: Identities,
+    workspace: str,
+    events: list[Event],
+    session: Session,
+    suppressed: Collection[Identity] = (),
 ) -> tuple[dict[bytes, str], Resolution]:
-    """The user of each event by its id, and the graph's changes, already stored in the transaction of `session`."""
-    links = {event.id: event.link() for event in events}
+    """The user of each event by its id, and the graph's changes, already stored in the transaction of `session`.
+
+    Links to suppressed identities are not noted: it is as if they had not been said.
+    """
+    links = {event.id: _link(event, suppressed) for event in events}
+    decided = {event.id: decision for event in events if (decision := event.decision()) is not None}
     touched = {event.identity for event in events} | {one for pair in links.values() if pair for one in pair}
+    touched |= {identity for decision in decided.values() for identity in decision.identities}
     members = await identities.members(workspace, touched, session=session)
     pairs = {pair for pair in links.values() if pair is not None}
     edges = await identities.known_pairs(workspace, pairs, session) if pairs else {}
-    groups = _groups_at_stake(events, links, members, edges)
+    groups = _groups_at_stake(events, links, members, edges) | _groups_decided(decided, members)
+    decisions: dict[bytes, Decision] = {}
     if groups:
         members |= await identities.group_members(workspace, groups, session)
-        edges |= await identities.group_edges(workspace, groups, session)
-    graph = Graph(workspace, members, edges)
+        said, decisions = await identities.group_history(workspace, groups, session)
+        edges |= said
+    graph = Graph(workspace, members, edges, decisions)
     for event in events:
+        if (decision := decided.get(event.id)) is not None:
+            graph.decide(event.id, decision)
+            continue
         graph.see(event.identity, event.order)
         pair = links[event.id]
         if pair is not None:
             graph.link(pair, event.order)
     resolution = graph.settle()
-    await identities.write(workspace, resolution.members, resolution.edges, session)
+    await identities.write(workspace, resolution.members, resolution.edges, session, decisions=resolution.decisions)
     return {event.id: graph.user_of(event.identity) for event in events}, resolution
+
+
+def _link(event: Event, suppressed: Collection[Identity]) -> Pair | None:
+    pair = event.link()
+    return None if pair is None or not set(pair).isdisjoint(suppressed) else pair
 
 
 def _groups_at_stake(
@@ -44,5 +65,15 @@ def _groups_at_stake(
             stake.add(event.identity)
         pair = links[event.id]
         if pair is not None and (pair not in known or event.order < known[pair].order):
-            stake.update(pair)
+            stake.update(connecting(pair))
     return {members[identity].group for identity in stake if identity in members}
+
+
+def _groups_decided(decided: dict[bytes, Decision], members: dict[Identity, Member]) -> set[str]:
+    """Groups that an operator's decision is about."""
+    return {
+        members[identity].group
+        for decision in decided.values()
+        for identity in decision.identities
+        if identity in members
+    }

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pymongo.monitoring import CommandListener
 
+log = logging.getLogger("gateway.store")
+
+_UNKNOWN_OPTION = re.compile(r"Unknown option: '?(\w{1,60})")
 _PROMISES: dict[str, Any] = {
     "w": "majority",
     "journal": True,
@@ -36,3 +43,16 @@ def client_options(uri: str, listeners: Sequence[CommandListener]) -> dict[str, 
     given = {key.lower() for key, _ in parse_qsl(urlsplit(uri).query)}
     tuning = {key: value for key, value in _TUNING.items() if key.lower() not in given}
     return {**tuning, **_PROMISES, "event_listeners": list(listeners)}
+
+
+@contextmanager
+def options_told() -> Iterator[None]:
+    """While a client is made: what the driver warns of is told in our log, where its words name a line of its code."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for each in warned:
+        if (found := _UNKNOWN_OPTION.match(str(each.message))) is not None:
+            log.warning("GATEWAY_MONGO_URI has an option that the driver does not know", extra={"option": found[1]})
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

@@ -1,7 +1,7 @@
 """Every collection in one place: its indexes, and what it would be sharded by.
 
-A document's key is `_id`; all but `lanes` carry `workspace`. Unique keys begin with the shard key or are `_id` of
-documents that retries send to the same shard (DERIVE: `sk` is the identity exactly as sent).
+A document's key is `_id`; all but `lanes` and `contracts` carry `workspace`. Unique keys begin with the shard key or
+are `_id` of documents that retries send to the same shard (DERIVE: `sk` is the identity exactly as sent).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLLECTIONS = (
             _index("workspace", "sk", "at", "seq", "_id"),
             _index("workspace", "at", "seq", "_id"),
             _index("workspace", "name", "at", "seq", "_id"),
-            _index("receivedAt", "_id"),
+            _index("receivedAt", "seq", "_id"),
         ),
     ),
     Collection(
@@ -42,14 +42,18 @@ COLLECTIONS = (
         (_index("workspace", "sk", unique=True), _index("workspace", "user"), _index("workspace", "group")),
     ),
     Collection("merges", "workspace, group", (_index("workspace", "group"),)),
-    Collection("work", "workspace, _id", (_index("doneAt"),)),
+    Collection(
+        "work",
+        "workspace, _id",
+        (_index("doneAt"), Index((("lane", 1), ("_id", 1)), partial={"pending": True})),
+    ),
     Collection(
         "users",
         "workspace, _id",
         (
             _index("workspace", "movedTo", "-lastSeen", "-_id"),
-            _index("maps"),
-            _index("dueAt"),
+            _index("lane", "maps"),
+            _index("lane", "dueAt"),
         ),
     ),
     Collection(
@@ -67,11 +71,22 @@ COLLECTIONS = (
             _index("workspace", "map", "-lastAt", "-_id"),
         ),
     ),
+    Collection("rollups", "workspace, _id", (_index("workspace", "kind", "key", "start"),)),
     Collection("feed", "workspace, _id", (_index("writtenAt"),)),
     Collection("lanes", "_id"),
-    Collection("quarantine", "workspace, _id", (_index("workspace", "-receivedAt"),)),
+    Collection(
+        "quarantine",
+        "workspace, _id",
+        (_index("workspace", "-receivedAt", "-_id"), _index("workspace", "who")),
+    ),
+    Collection("accounting", "workspace, _id", (_index("workspace", "hour", "source"),)),
     Collection("imports", "workspace, _id"),
     Collection("keys", "workspace, _id", (_index("workspace"),)),
+    Collection("contracts", "_id"),
+    Collection("rebuilds", "workspace, _id"),
+    Collection("consents", "workspace, _id", (_index("workspace"),)),
+    Collection("suppressions", "workspace, _id", (_index("number"),)),
+    Collection("erasures", "workspace, _id", (Index((("lane", 1), ("dueAt", 1)), partial={"status": "running"}),)),
 )
 
 

@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Literal, TypeAlias, cast
+from uuid import UUID
 
 import pymongo
 from bson.binary import Binary
@@ -22,14 +23,8 @@ from pymongo.errors import BulkWriteError, ConfigurationError, OperationFailure
 from pymongo.monitoring import CommandListener
 
 from gateway.errors import SetupError, Unavailable
-from gateway.store.client_options import client_options
-from gateway.store.driver_errors import (
-    DUPLICATE_KEY,
-    TRANSIENT_CODES,
-    HistoryLost,
-    standalone,
-    translated,
-)
+from gateway.store.client_options import client_options, options_told
+from gateway.store.driver_errors import DUPLICATE_KEY, TRANSIENT_CODES, HistoryLost, standalone, translated
 from gateway.store.shapes import (
     BulkResult,
     Document,
@@ -174,15 +169,20 @@ class Database(Transactions):
         count = len(documents)
         if not count:
             return InsertOutcome(frozenset(), frozenset(), {})
+        failures: Sequence[Mapping[str, Any]] = ()
         with translated:
+            session = await self._start_session()  # only a session tells the operationTime of the reply
             try:
                 with pymongo.timeout(INSERT_SECONDS):
-                    await self._collection(collection).insert_many(documents, ordered=False)
+                    await self._collection(collection).insert_many(documents, ordered=False, session=session)
             except BulkWriteError as error:
+                # Beside a write concern error even a duplicate is not known to be on a majority.
                 if error.details.get("writeConcernErrors"):
                     raise
-                return _outcome(count, error.details["writeErrors"])
-        return InsertOutcome(frozenset(range(count)), frozenset(), {})
+                failures = error.details["writeErrors"]
+            finally:
+                await session.end_session()
+        return _outcome(count, failures, session.operation_time)
 
     async def insert_many(
         self, collection: str, documents: Sequence[Document], *, session: Session | None = None
@@ -302,11 +302,19 @@ class Database(Transactions):
         """Raises Unavailable when no primary answers."""
         await self.admin({"ping": 1})
 
-    async def admin(self, command: Mapping[str, Any]) -> Document:
-        """The reply of one command on the `admin` database, such as {"replSetGetConfig": 1}."""
+    async def admin(self, command: Mapping[str, Any], *, on: str = "admin") -> Document:
+        """The reply of one command on the database `on`, such as {"replSetGetConfig": 1}."""
         with translated:
-            reply: Document = await self._client.admin.command(command)
+            reply: Document = await self._client.get_database(on).command(command)
             return reply
+
+    async def end_sessions(self, sessions: Sequence[Document]) -> None:
+        """End these sessions of processes that are gone, and with them the transactions that they left open, which
+        would hold what they have written for a minute."""
+        if sessions:
+            # Read as UUIDs, which commands take as binary only.
+            ids = [{"id": Binary.from_uuid(one) if isinstance(one := each["id"], UUID) else one} for each in sessions]
+            await self.admin({"killSessions": ids})
 
     async def operation_time(self) -> Timestamp:
         """The cluster time of the latest operation: at or after every write acknowledged so far."""
@@ -378,7 +386,8 @@ def connect(uri: str, name: str, *, driver: Driver = "pymongo", listeners: Seque
 
         backend = PyMongoDatabase
     try:
-        return backend(uri, name, client_options(uri, listeners))
+        with options_told():
+            return backend(uri, name, client_options(uri, listeners))
     except (ConfigurationError, ValueError):
         # The driver's message may quote the URI, and the URI holds a password.
         raise SetupError(
@@ -387,7 +396,7 @@ def connect(uri: str, name: str, *, driver: Driver = "pymongo", listeners: Seque
         ) from None
 
 
-def _outcome(count: int, failures: Sequence[Mapping[str, Any]]) -> InsertOutcome:
+def _outcome(count: int, failures: Sequence[Mapping[str, Any]], time: Timestamp | None) -> InsertOutcome:
     codes = {int(failure["index"]): int(failure["code"]) for failure in failures}
     if not TRANSIENT_CODES.isdisjoint(codes.values()):
         raise Unavailable("MongoDB was interrupted while it stored a batch.", hint="Send the batch again.")
@@ -395,4 +404,5 @@ def _outcome(count: int, failures: Sequence[Mapping[str, Any]]) -> InsertOutcome
         inserted=frozenset(range(count)).difference(codes),
         duplicates=frozenset(index for index, code in codes.items() if code == DUPLICATE_KEY),
         failed={index: code for index, code in codes.items() if code != DUPLICATE_KEY},
+        operation_time=time,
     )

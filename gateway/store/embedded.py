@@ -90,6 +90,19 @@ class EmbeddedMongod:
                 hint="Free it, or set GATEWAY_DATA_DIR to another directory of yours.",
             ) from error
 
+    @classmethod
+    async def running(cls, data_dir: Path) -> EmbeddedMongod | None:
+        """The mongod that serves `data_dir` now, if there is one; nothing is started or made."""
+        recorded = _recorded(data_dir)
+        if recorded is None or not _in_use(data_dir / OWNER_LOCK) or not await _answers(*recorded):
+            return None
+        return cls(port=recorded[1], pid=recorded[0], owned=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether our own mongod is gone, or was stopped; never said of another process's."""
+        return self.owned and (self._watchdog is None or self._watchdog.poll() is not None)
+
     async def stop(self) -> None:
         """Stop mongod cleanly, if it is our own; killed when it has not stopped after 15 s."""
         watchdog, self._watchdog = self._watchdog, None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any
 
 from gateway.errors import Forbidden
-from gateway.model.event import Event, EventType, JsonObject, OrderKey
+from gateway.model.event import DECISIONS, SYSTEM_SK, SYSTEM_TYPES, Event, EventType, JsonObject, OrderKey
 from gateway.model.scope import Scope
 from gateway.store.database import Database, Document, InsertOutcome, Session
 
 COLLECTION = "events"
 NEWEST_FIRST = [("at", -1), ("seq", -1), ("_id", -1)]
 OLDEST_FIRST = [("at", 1), ("seq", 1), ("_id", 1)]
+
+#: A filter: what users did, without the gateway's own system events.
+OF_USERS: Document = {"type": {"$nin": sorted(SYSTEM_TYPES)}}
+_SYSTEM: Document = {"sk": {"$gte": SYSTEM_SK, "$lt": SYSTEM_SK[:-1] + chr(ord(SYSTEM_SK[-1]) + 1)}}
 
 # Keys that MongoDB would read as operators or paths are stored with look-alike characters.
 _ESCAPES = {ord("$"): "\uff04", ord("."): "\uff0e"}
@@ -52,18 +57,21 @@ def to_document(event: Event, *, escape: bool) -> Document:
         "anonymousId": event.anonymous_id,
         "previousId": event.previous_id,
         "groupId": event.group_id,
-        "sk": event.identity.sk,
+        "sk": event.sk,
         "at": event.at,
         "seq": event.seq,
         "receivedAt": event.received_at,
         "sentAt": event.sent_at,
         "originalTimestamp": event.original_timestamp,
+        "timestamp": event.timestamp,
         "properties": guard(event.properties),
         "traits": guard(event.traits),
         "context": guard(event.context),
         "extra": guard(event.extra),
+        "client": event.client,
         "hash": event.content_hash,
         "flags": list(event.flags),
+        **({} if event.consent is None else {"consent": dict(event.consent)}),
     }
 
 
@@ -95,12 +103,15 @@ def from_document(row: Document) -> Event:
         received_at=row["receivedAt"],
         sent_at=row["sentAt"],
         original_timestamp=row["originalTimestamp"],
+        timestamp=row.get("timestamp"),
         properties=as_sent(row["properties"]),
         traits=as_sent(row["traits"]),
         context=as_sent(row["context"]),
         extra=as_sent(row["extra"]),
+        client=row.get("client") or {},
         content_hash=bytes(row["hash"]),
         flags=tuple(row["flags"]),
+        consent=row.get("consent"),
     )
 
 
@@ -121,10 +132,11 @@ class Events:
         )
         return {bytes(row["_id"]): bytes(row["hash"]) for row in rows}
 
-    async def get(self, scope: Scope, ids: Iterable[bytes]) -> dict[bytes, Event]:
+    async def get(self, scope: Scope, ids: Iterable[bytes], *, session: Session | None = None) -> dict[bytes, Event]:
         """Events by id. The caller checks that a subject may see them: the user behind an event is derived."""
         wanted = {"workspace": scope.workspace, "_id": {"$in": list(ids)}}
-        return {event.id: event for event in map(from_document, await self._database.find(COLLECTION, wanted))}
+        rows = await self._database.find(COLLECTION, wanted, session=session)
+        return {event.id: event for event in map(from_document, rows)}
 
     async def of_identities(self, workspace: str, sks: Sequence[str], *, session: Session | None = None) -> list[Event]:
         """All events of these identities in order."""
@@ -133,29 +145,106 @@ class Events:
         )
         return [from_document(row) for row in rows]
 
-    async def in_arrival_order(self, size: int) -> AsyncIterator[list[Event]]:
-        """Every stored event of every workspace, in batches."""
-        received, last = -1, b""
+    async def first_of(self, workspace: str, sk: str, session: Session) -> OrderKey | None:
+        """The order key of an identity's first event; None when there is none."""
+        keys = {"_id": 1, "at": 1, "seq": 1}
+        rows = await self._database.find(
+            COLLECTION,
+            {"workspace": workspace, "sk": sk},
+            projection=keys,
+            sort=OLDEST_FIRST,
+            limit=1,
+            session=session,
+        )
+        return (rows[0]["at"], rows[0]["seq"], bytes(rows[0]["_id"])) if rows else None
+
+    async def to_erase(
+        self, workspace: str, *, session: Session, sk: str = "", ids: Collection[bytes] = (), limit: int = 0
+    ) -> list[Document]:
+        """Of these events, or of those stored under `sk`, what has to be known to delete them."""
+        wanted: Document = {"workspace": workspace, **({"sk": sk} if sk else {"_id": {"$in": list(ids)}})}
+        keys = ("source", "run", "receivedAt", "name", "at", "type")
+        return await self._database.find(
+            COLLECTION, wanted, projection=dict.fromkeys(keys, 1), limit=limit, session=session
+        )
+
+    async def remove(self, workspace: str, ids: Collection[bytes], session: Session) -> int:
+        """Delete events."""
+        wanted = {"workspace": workspace, "_id": {"$in": list(ids)}}
+        return await self._database.delete_many(COLLECTION, wanted, session=session)
+
+    async def mend_decision(self, event: Event, session: Session) -> None:
+        """Store whom a merge or split still names."""
+        changes = {
+            "sk": event.sk,
+            "userId": event.user_id,
+            "anonymousId": event.anonymous_id,
+            "properties": event.properties,
+        }
+        key = {"_id": event.id, "workspace": event.workspace}
+        await self._database.update_one(COLLECTION, key, {"$set": changes}, session=session)
+
+    async def count_of(self, scope: Scope, sks: Sequence[str], *, at_most: int) -> int:
+        """How many events these identities have; counted up to `at_most`."""
+        wanted = {"workspace": scope.workspace, "sk": {"$in": list(sks)}}
+        return await self._database.count(COLLECTION, wanted, limit=at_most)
+
+    async def decisions(
+        self, scope: Scope, *, limit: int, before: OrderKey | None = None, sks: Sequence[str] | None = None
+    ) -> list[Event]:
+        """An operator's merges and splits, the newest first, only those about the identities `sks` when given."""
+        both: list[Document] = []
+        if sks is not None:
+            both.append({"$or": [{f"properties.{side}": {"$in": list(sks)}} for side in ("one", "other")]})
+        if before is not None:
+            both.append(_older(before))
+        wanted: Document = {"workspace": scope.workspace, **_SYSTEM, "type": {"$in": sorted(DECISIONS)}}
+        if both:
+            wanted["$and"] = both
+        rows = await self._database.find(COLLECTION, wanted, sort=NEWEST_FIRST, limit=limit, max_time_ms=5000)
+        return [from_document(row) for row in rows]
+
+    async def in_arrival_order(self, size: int, *, since: int = 0) -> AsyncIterator[list[Event]]:
+        """Every stored event of every workspace that was received at `since` (ms) or later, in batches."""
+        received, seq, last = since - 1, 0, b""
         while True:
+            later: list[Document] = [
+                {"receivedAt": {"$gt": received}},
+                {"receivedAt": received, "seq": {"$gt": seq}},
+                {"receivedAt": received, "seq": seq, "_id": {"$gt": last}},
+            ]
             rows = await self._database.find(
-                COLLECTION,
-                {"$or": [{"receivedAt": {"$gt": received}}, {"receivedAt": received, "_id": {"$gt": last}}]},
-                sort=[("receivedAt", 1), ("_id", 1)],
-                limit=size,
+                COLLECTION, {"$or": later}, sort=[("receivedAt", 1), ("seq", 1), ("_id", 1)], limit=size
             )
             if not rows:
                 return
             yield [from_document(row) for row in rows]
-            received, last = rows[-1]["receivedAt"], bytes(rows[-1]["_id"])
+            received, seq, last = rows[-1]["receivedAt"], rows[-1]["seq"], bytes(rows[-1]["_id"])
 
-    async def underived(self, workspace: str) -> bool:
-        """Whether an event of the workspace still waits to be derived."""
-        newest = await self._database.find(
-            COLLECTION, {"workspace": workspace}, projection={"_id": 1}, sort=[("$natural", -1)], limit=100
+    async def underived(self, workspace: str, among: Collection[bytes] | None = None) -> list[bytes]:
+        """Those of these events, else of the workspace's newest hundred, that still wait to be derived.
+
+        Events are derived as they came: where the newest are, all before them are.
+        """
+        if among is None:
+            newest = await self._database.find(
+                COLLECTION, {"workspace": workspace}, projection={"_id": 1}, sort=[("$natural", -1)], limit=100
+            )
+            among = [row["_id"] for row in newest]
+        rows = await self._database.find(
+            "work", {"workspace": workspace, "_id": {"$in": list(among)}, "pending": None}, projection={"_id": 1}
         )
-        ids = [row["_id"] for row in newest]
-        done = await self._database.count("work", {"workspace": workspace, "_id": {"$in": ids}})
-        return done < len(ids)
+        done = {bytes(row["_id"]) for row in rows}
+        waiting = [event for event in map(bytes, among) if event not in done]
+        # Those of suppressed identities are deleted instead.
+        return list(await self.get(Scope.system(workspace), waiting)) if waiting else []
+
+    async def derived(self, workspace: str, *, interval: float = 0.2) -> None:
+        """Wait until all that is stored by now is derived; what comes meanwhile is not waited for."""
+        waiting = await self.underived(workspace)
+        while waiting:
+            await asyncio.sleep(interval)
+            waiting = await self.underived(workspace, waiting)
 
     async def page(
         self,
@@ -173,19 +262,16 @@ class Events:
         wanted: Document = {"workspace": scope.workspace}
         if sks is not None:
             wanted["sk"] = {"$in": list(sks)}
+        else:
+            wanted |= OF_USERS
         if names is not None:
             wanted["name"] = {"$in": list(names)}
         window: Document = {}
         if between is not None:
             window |= {"$gte": between[0], "$lt": between[1]}
         if before is not None:
-            at, seq, key = before
-            window["$lte"] = at
-            wanted["$or"] = [
-                {"at": {"$lt": at}},
-                {"at": at, "seq": {"$lt": seq}},
-                {"at": at, "seq": seq, "_id": {"$lt": key}},
-            ]
+            window["$lte"] = before[0]
+            wanted |= _older(before)
         if window:
             wanted["at"] = window
         rows = await self._database.find(COLLECTION, wanted, sort=NEWEST_FIRST, limit=limit, max_time_ms=5000)
@@ -194,4 +280,19 @@ class Events:
     async def count(self, scope: Scope, *, at_most: int) -> int | None:
         """How many events the workspace holds; None when more than `at_most`."""
         found = await self._database.count(COLLECTION, {"workspace": scope.workspace}, limit=at_most + 1)
-        return None if found > at_most else found
+        if found > at_most:
+            return None
+        if not found:
+            return 0  # a limit of nothing is an error to MongoDB
+        return found - await self._database.count(COLLECTION, {"workspace": scope.workspace, **_SYSTEM}, limit=found)
+
+
+def _older(than: OrderKey) -> Document:
+    at, seq, key = than
+    return {
+        "$or": [
+            {"at": {"$lt": at}},
+            {"at": at, "seq": {"$lt": seq}},
+            {"at": at, "seq": seq, "_id": {"$lt": key}},
+        ]
+    }

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from gateway.model.identity import LANES
-from gateway.store.database import Database, Document, Stream
+from gateway.model.identity import LANES, lane_of
+from gateway.store.database import Database, Document, Stream, Timestamp
 from gateway.store.lanes import COLLECTION, FEED, feed_id
 
 Positions = dict[int, int]
 
 
 class Feed:
-    """Reads what `Lanes` published."""
+    """Reads what `Lanes` published, and empties what is erased."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,6 +30,31 @@ class Feed:
         """The last written position and the oldest kept position of each lane."""
         rows = await self._database.find(COLLECTION, {"_id": {"$in": list(range(LANES))}})
         return {row["_id"]: row["seq"] for row in rows}, {row["_id"]: row["floor"] for row in rows}
+
+    async def resolved(self, lanes: Collection[int], at: Timestamp) -> bool:
+        """Whether the owners of these lanes have come past this time in the change stream."""
+        rows = await self._database.find(COLLECTION, {"_id": {"$in": list(lanes)}}, projection={"offset": 1})
+        return all(row["offset"] is not None and row["offset"] >= at for row in rows)
+
+    async def empty(self, workspace: str, users: Collection[str], told: Collection[tuple[str, bytes]]) -> int:
+        """Empty the rows of these users, and the announcements `told` (user, event); lane and number stay.
+
+        Rows never change otherwise, so that this needs no fence; it is for users that get no more of them.
+        """
+        lanes: dict[int, list[Document]] = {}
+        for user in users:
+            lanes.setdefault(lane_of(workspace, user), []).append({"user": user})
+        for user, event in told:
+            lanes.setdefault(lane_of(workspace, user), []).append({"user": user, "event": event})
+        emptied = 0
+        for lane, which in lanes.items():
+            wanted = {"_id": {"$gte": feed_id(lane, 0), "$lt": feed_id(lane + 1, 0)}, "workspace": workspace}
+            kept = {name: f"${name}" for name in ("_id", "lane", "seq", "writtenAt", "workspace")}
+            done = await self._database.update_many(
+                FEED, {**wanted, "$or": which}, [{"$replaceWith": {**kept, "kind": "erased"}}]
+            )
+            emptied += done.modified
+        return emptied
 
     async def rows(
         self, workspace: str, lane: int, after: int, up_to: int, *, limit: int, wanted: Mapping[str, object]

@@ -1,15 +1,23 @@
-"""Identities and the edges between them, as MongoDB keeps them (`identities`, `merges`)."""
+"""Identities and what was said about them, as MongoDB keeps it.
+
+`identities` has one row per identity; `merges` one per link (`a` and `b`) and one per merge or split by an operator
+(`kind`, `one`, `other`; its key is that of its event).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import TypeAlias
 
-from gateway.model.identity import Edge, Identity, Member, Pair, digest
+from gateway.model.identity import Decision, Edge, Identity, Member, Pair, digest
 from gateway.model.scope import Scope
 from gateway.store.database import Database, Document, Session, UpdateOne
 
 IDENTITIES = "identities"
 MERGES = "merges"
+
+#: What was said about a group: links, refused ones included, and an operator's decisions by the id of their event.
+History: TypeAlias = tuple[dict[Pair, Edge], dict[bytes, Decision]]
 
 
 class Identities:
@@ -25,7 +33,9 @@ class Identities:
         sks = [identity.sk for identity in identities]
         return await self._members({"workspace": workspace, "sk": {"$in": sks}}, session)
 
-    async def group_members(self, workspace: str, groups: Collection[str], session: Session) -> dict[Identity, Member]:
+    async def group_members(
+        self, workspace: str, groups: Collection[str], session: Session | None = None
+    ) -> dict[Identity, Member]:
         """Every identity of these groups."""
         return await self._members({"workspace": workspace, "group": {"$in": list(groups)}}, session)
 
@@ -36,7 +46,7 @@ class Identities:
         rows = await self._database.find(
             IDENTITIES,
             {"workspace": scope.workspace, "user": {"$in": list(users)}},
-            sort=[("first", 1), ("sk", 1)],
+            sort=[("first.0", 1), ("first.1", 1), ("sk", 1)],
             session=session,
         )
         found: dict[str, list[Identity]] = {user: [] for user in users}
@@ -61,35 +71,100 @@ class Identities:
         ids = [_edge_id(workspace, pair) for pair in pairs]
         return await self._edges({"workspace": workspace, "_id": {"$in": ids}}, session)
 
-    async def group_edges(self, workspace: str, groups: Collection[str], session: Session) -> dict[Pair, Edge]:
-        """Every edge of these groups, refused ones included."""
-        return await self._edges({"workspace": workspace, "group": {"$in": list(groups)}}, session)
+    async def group_history(self, workspace: str, groups: Collection[str], session: Session | None = None) -> History:
+        """Everything said about the identities of these groups: links, refused ones included, and decisions by id."""
+        rows = await self._database.find(
+            MERGES, {"workspace": workspace, "group": {"$in": list(groups)}}, session=session
+        )
+        edges = {_pair(row): _edge(row) for row in rows if "kind" not in row}
+        return edges, {bytes(row["_id"]): _decision(row) for row in rows if "kind" in row}
 
     async def write(
-        self, workspace: str, members: Mapping[Identity, Member], edges: Mapping[Pair, Edge], session: Session
+        self,
+        workspace: str,
+        members: Mapping[Identity, Member],
+        edges: Mapping[Pair, Edge],
+        session: Session,
+        *,
+        decisions: Mapping[bytes, Decision] | None = None,
     ) -> None:
         """Store changed rows; each write bumps the row's revision."""
         if members:
             await self._database.bulk_write(
                 IDENTITIES, [_member_row(workspace, *item) for item in members.items()], session=session
             )
-        if edges:
-            await self._database.bulk_write(
-                MERGES, [_edge_row(workspace, *item) for item in edges.items()], session=session
-            )
+        rows = [_edge_row(workspace, *item) for item in edges.items()]
+        rows += [_decision_row(workspace, *item) for item in (decisions or {}).items()]
+        if rows:
+            await self._database.bulk_write(MERGES, rows, session=session)
+
+    async def remove(
+        self,
+        workspace: str,
+        gone: Collection[Identity],
+        pairs: Collection[Pair],
+        decisions: Collection[bytes],
+        session: Session,
+    ) -> dict[str, int]:
+        """Delete identities, links and decisions; how many rows there were, by collection."""
+        keys = [digest(workspace, identity.sk) for identity in gone]
+        said = [*(_edge_id(workspace, pair) for pair in pairs), *decisions]
+        counts = {}
+        for collection, ids in ((IDENTITIES, keys), (MERGES, said)):
+            wanted = {"workspace": workspace, "_id": {"$in": ids}}
+            counts[collection] = await self._database.delete_many(collection, wanted, session=session) if ids else 0
+        return counts
+
+    async def group(self, scope: Scope, identity: Identity) -> tuple[dict[Identity, Member], History]:
+        """The group of an identity, whole: its members and everything said about them; empty when it is unknown."""
+        known = await self.members(scope.workspace, [identity])
+        groups = [member.group for member in known.values()]
+        members = await self.group_members(scope.workspace, groups) if groups else {}
+        return members, await self.group_history(scope.workspace, groups) if groups else ({}, {})
+
+    async def refused(self, scope: Scope, user: str, *, limit: int) -> list[tuple[Pair, Edge]]:
+        """Links of a user's identities that do not hold, the latest first."""
+        rows = await self._database.find(IDENTITIES, {"workspace": scope.workspace, "user": user})
+        sks, groups = [row["sk"] for row in rows], {row["group"] for row in rows}
+        found = await self._database.find(
+            MERGES,
+            {
+                "workspace": scope.workspace,
+                "group": {"$in": sorted(groups)},
+                "refused": {"$type": "string"},
+                "$or": [{"a": {"$in": sks}}, {"b": {"$in": sks}}],
+            },
+            sort=[("order.0", -1), ("order.1", -1), ("_id", 1)],
+            limit=limit,
+        )
+        return [(_pair(row), _edge(row)) for row in found]
+
+    async def named(self, scope: Scope, user: str) -> Identity | None:
+        """The identity that a user's id, of now or of before, was made of; None when there is none."""
+        row = await self._database.find_one(
+            IDENTITIES, {"_id": bytes.fromhex(user), "workspace": scope.workspace}, projection={"sk": 1}
+        )
+        return None if row is None else Identity.from_sk(row["sk"])
 
     async def _members(self, wanted: Document, session: Session | None) -> dict[Identity, Member]:
         rows = await self._database.find(IDENTITIES, wanted, session=session)
         return {Identity.from_sk(row["sk"]): Member(_order(row["first"]), row["group"], row["user"]) for row in rows}
 
     async def _edges(self, wanted: Document, session: Session) -> dict[Pair, Edge]:
-        rows = await self._database.find(MERGES, wanted, session=session)
-        return {
-            (Identity.from_sk(row["a"]), Identity.from_sk(row["b"])): Edge(
-                _order(row["order"]), row["group"], row["refused"]
-            )
-            for row in rows
-        }
+        return {_pair(row): _edge(row) for row in await self._database.find(MERGES, wanted, session=session)}
+
+
+def _pair(row: Document) -> Pair:
+    return Identity.from_sk(row["a"]), Identity.from_sk(row["b"])
+
+
+def _edge(row: Document) -> Edge:
+    return Edge(_order(row["order"]), row["group"], row["refused"])
+
+
+def _decision(row: Document) -> Decision:
+    one, other = (frozenset(map(Identity.from_sk, row[side])) for side in ("one", "other"))
+    return Decision(row["kind"], one, other, _order(row["order"]), row["group"])
 
 
 def _order(stored: list[object]) -> tuple[int, int, bytes]:
@@ -129,6 +204,23 @@ def _edge_row(workspace: str, pair: Pair, edge: Edge) -> UpdateOne:
                 "order": list(edge.order),
                 "group": edge.group,
                 "refused": edge.refused,
+            },
+            "$inc": {"revision": 1},
+        },
+        upsert=True,
+    )
+
+
+def _decision_row(workspace: str, event: bytes, decision: Decision) -> UpdateOne:
+    return UpdateOne(
+        {"_id": event, "workspace": workspace},
+        {
+            "$set": {
+                "kind": decision.kind,
+                "one": sorted(identity.sk for identity in decision.one),
+                "other": sorted(identity.sk for identity in decision.other),
+                "order": list(decision.order),
+                "group": decision.group,
             },
             "$inc": {"revision": 1},
         },

@@ -1,14 +1,17 @@
-"""The lease of derivation, what has been derived (`work`), and the feed of what came of it.
+"""The lanes of derivation: who owns which, how far each has come, and the feed rows their owners write.
 
-One lease covers all lanes: its row names the owner, an epoch that every take-over raises, and the position in the
-change stream. Every effect is written in a transaction that first writes this row under the owner's epoch, so that
-a process that lost the lease without knowing cannot commit.
+Every user and every identity falls into one of 16 lanes. A lane's row names its owner, an epoch that every take-over
+raises, its position in the change stream and its last feed position. Every effect is written in a transaction that
+also writes the rows of the lanes it touches under their epochs (the fence), so that a process that lost a lane without
+knowing cannot commit. A process is alive as long as its own row says so, by mongod's time: that row is written beside
+the batches, so that a long one costs nobody its lanes, and never in conflict with a fence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from gateway.errors import Unavailable
 from gateway.model.event import Event
@@ -17,121 +20,239 @@ from gateway.model.journey import JourneyStep
 from gateway.store.database import Database, Document, InsertOne, Session, Timestamp, UpdateOne
 
 COLLECTION = "lanes"
-WORK = "work"
 FEED = "feed"
+ALL_LANES = frozenset(range(LANES))
 
-_LEASE = "derive"
+_PROCESS = "process "
 _LANE_BITS = 48
 
 
 class LeaseLost(Unavailable):
-    """Another process derives now; what was about to be written was not."""
+    """Another process owns a lane now; what was about to be written was not."""
+
+
+@dataclass(slots=True)
+class Held:
+    """One lane as its owner knows it: the epoch it was taken under, its position and its last feed position.
+
+    `scanned` is how far a reading of all stored events has come that was begun at a cluster time: (time, received ms).
+    """
+
+    epoch: int
+    offset: Timestamp | None
+    head: int
+    scanned: tuple[Timestamp, int] | None = None
 
 
 @dataclass(slots=True)
 class Lease:
-    """The right to derive, and the last feed position of each lane as this owner wrote it."""
+    """The lanes one process owns. `contract` numbers the contract it folds under: lanes that are ahead are not its."""
 
     owner: str
-    epoch: int
-    offset: Timestamp | None
-    heads: dict[int, int] = field(default_factory=dict)
+    lanes: dict[int, Held] = field(default_factory=dict)
+    contract: int = 0
+
+    @property
+    def heads(self) -> dict[int, int]:
+        return {lane: held.head for lane, held in self.lanes.items()}
+
+    def owns(self, workspace: str, key: str) -> bool:
+        """Whether the lane of this key is one of ours."""
+        return lane_of(workspace, key) in self.lanes
+
+    def start(self) -> Timestamp | None:
+        """Where the change stream must begin for all lanes; None when one has no position yet."""
+        offsets = [held.offset for held in self.lanes.values()]
+        known = [offset for offset in offsets if offset is not None]
+        return min(known) if known and len(known) == len(offsets) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the lanes are shared: processes that derive, lanes without a living owner, those owners that are dead, with
+    the session of their last transaction, and the oldest position of all lanes."""
+
+    processes: int
+    free: frozenset[int]
+    dead: Mapping[str, Document | None]
+    position: Timestamp | None
 
 
 class Lanes:
-    """Lease, work and feed as the owner writes them."""
+    """Leases and feed as the owners write them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def prepare(self) -> None:
         """Create the rows that do not exist yet."""
-        rows: list[Document] = [{"_id": lane, "seq": 0, "floor": 1} for lane in range(LANES)]
-        rows.append({"_id": _LEASE, "owner": None, "epoch": 0, "until": None, "offset": None})
+        rows: list[Document] = [
+            {"_id": lane, "seq": 0, "floor": 1, "owner": None, "epoch": 0, "offset": None, "contract": 0}
+            for lane in range(LANES)
+        ]
         await self._database.bulk_write(
             COLLECTION,
             [UpdateOne({"_id": row["_id"]}, {"$setOnInsert": row}, upsert=True) for row in rows],
         )
 
-    async def acquire(self, owner: str, seconds: float) -> Lease | None:
-        """Take the lease if nobody holds it; time is mongod's."""
-        free = {"$or": [{"$eq": ["$until", None]}, {"$lt": ["$until", "$$NOW"]}, {"$eq": ["$owner", owner]}]}
-        row = await self._database.find_one_and_update(
-            COLLECTION,
-            {"_id": _LEASE, "$expr": free},
-            [{"$set": {"owner": owner, "epoch": {"$add": ["$epoch", 1]}, "until": _until(seconds)}}],
-        )
-        if row is None:
-            return None
-        heads = await self._database.find(COLLECTION, {"_id": {"$in": list(range(LANES))}})
-        return Lease(owner, row["epoch"], row["offset"], {lane["_id"]: lane["seq"] for lane in heads})
+    # -- owning -------------------------------------------------------------------------------------------------
 
-    async def renew(
-        self, lease: Lease, seconds: float, *, offset: Timestamp | None = None, session: Session | None = None
+    async def attend(self, owner: str, seconds: float, *, session: Document | None = None) -> Standing:
+        """Say that this process derives, in which session, and see how the lanes are shared."""
+        alive = {"until": {"$add": ["$$NOW", int(seconds * 1000)]}, "session": {"$literal": session}}
+        await self._database.update_one(COLLECTION, {"_id": _PROCESS + owner}, [{"$set": alive}], upsert=True)
+        live = {"$gt": ["$until", "$$NOW"]}  # null sorts before every date
+        wanted = {"offset": 1, "owner": 1, "session": 1, "live": live}
+        rows = await self._database.aggregate(COLLECTION, [{"$project": wanted}])
+        lanes = [row for row in rows if isinstance(row["_id"], int)]
+        processes = {row["_id"].removeprefix(_PROCESS): row for row in rows if isinstance(row["_id"], str)}
+        living = {name for name, row in processes.items() if row["live"]} | {owner}
+        offsets = [row["offset"] for row in lanes]
+        owners = {row["owner"] for row in lanes} - {None} - living
+        return Standing(
+            processes=len(living),
+            free=frozenset(row["_id"] for row in lanes if row["owner"] not in living),
+            dead={name: processes.get(name, {}).get("session") for name in owners},
+            position=None if None in offsets else min(offsets, default=None),
+        )
+
+    async def acquire(
+        self, owner: str, seconds: float, *, lanes: Collection[int] = ALL_LANES, contract: int = 0
+    ) -> Lease | None:
+        """A lease on those of `lanes` that nobody holds; None when there is none."""
+        lease = Lease(owner, contract=contract)
+        await self.take(lease, lanes, await self.attend(owner, seconds))
+        return lease if lease.lanes else None
+
+    async def take(self, lease: Lease, lanes: Collection[int], standing: Standing) -> frozenset[int]:
+        """Own those of `lanes` that nobody living holds, too; returns which. Two processes never get the same one."""
+        wanted = [lane for lane in lanes if lane not in lease.lanes]
+        await self._database.update_many(
+            COLLECTION,
+            {
+                "_id": {"$in": wanted},
+                "contract": {"$lte": lease.contract},
+                "owner": {"$in": [None, lease.owner, *standing.dead]},
+            },
+            {"$set": {"owner": lease.owner, "contract": lease.contract}, "$inc": {"epoch": 1}},
+        )
+        rows = await self._database.find(COLLECTION, {"_id": {"$in": wanted}, "owner": lease.owner})
+        lease.lanes |= {
+            row["_id"]: Held(row["epoch"], row["offset"], row["seq"], _scan(row.get("scanned"))) for row in rows
+        }
+        return frozenset(row["_id"] for row in rows)
+
+    async def refresh(self, lease: Lease) -> frozenset[int]:
+        """Forget the lanes that were lost, which are returned, and read anew how far the others have come: a commit of
+        unknown outcome may have moved them."""
+        rows = await self._database.find(COLLECTION, {"_id": {"$in": list(lease.lanes)}, "owner": lease.owner})
+        kept = {row["_id"]: row for row in rows if row["epoch"] == lease.lanes[row["_id"]].epoch}
+        lost = frozenset(lease.lanes.keys() - kept.keys())
+        for lane in lost:
+            del lease.lanes[lane]
+        for lane, row in kept.items():
+            lease.lanes[lane].head, lease.lanes[lane].offset = row["seq"], row["offset"]
+        return lost
+
+    async def advance(
+        self, lease: Lease, position: Timestamp | None, *, scanned: tuple[Timestamp, int] | None = None
     ) -> None:
-        """The fence: write the lease's row under our epoch, and the new position. Raises LeaseLost."""
-        changes: Document = {"until": _until(seconds)}
+        """All our lanes have come so far: in the change stream, or in a reading of all that is stored. Raises
+        LeaseLost."""
+        row: Document = {"scanned": None if scanned is None else list(scanned)}
+        if position is not None:
+            row["offset"] = {"$max": ["$offset", position]}
+        await self._write_rows(lease, dict.fromkeys(lease.lanes, row))
+        for held in lease.lanes.values():
+            held.scanned = scanned
+        if position is not None:
+            _advance(lease, lease.lanes, position)
+
+    async def release(self, lease: Lease, lanes: Collection[int] | None = None) -> None:
+        """Give lanes back (None: all, for good), so that another process need not wait until this one is dead."""
+        mine = _mine(lease, lease.lanes if lanes is None else lanes)
+        if mine:
+            await self._database.update_many(COLLECTION, {"$or": list(mine.values())}, {"$set": {"owner": None}})
+        for lane in mine:
+            del lease.lanes[lane]
+        if lanes is None:
+            await self._database.delete_many(COLLECTION, {"_id": _PROCESS + lease.owner})
+
+    async def fence(
+        self,
+        lease: Lease,
+        lanes: Collection[int],
+        *,
+        heads: Mapping[int, int],
+        offset: Timestamp | None,
+        session: Session,
+    ) -> None:
+        """Write the rows of these lanes under our epochs, in the transaction of their effects. Raises LeaseLost.
+
+        That moves them to the contract we fold under: no process that only knows an older one gets them any more.
+        """
+        rows: dict[int, Document] = {}
+        for lane in lanes:
+            # The count makes it a write whatever else stays: only what is written can conflict with a take-over.
+            rows[lane] = {"contract": lease.contract, "fenced": {"$add": [{"$ifNull": ["$fenced", 0]}, 1]}}
+            if lane in heads:
+                rows[lane]["seq"] = heads[lane]
+            if offset is not None:
+                rows[lane]["offset"] = {"$max": ["$offset", offset]}
+        await self._write_rows(lease, rows, session)
+
+    def committed(
+        self, lease: Lease, lanes: Collection[int], heads: Mapping[int, int], offset: Timestamp | None
+    ) -> None:
+        """Remember what the transaction has written."""
+        for lane, head in heads.items():
+            lease.lanes[lane].head = head
         if offset is not None:
-            changes["offset"] = offset
-        result = await self._database.update_one(
-            COLLECTION,
-            {"_id": _LEASE, "owner": lease.owner, "epoch": lease.epoch},
-            [{"$set": changes}],
-            session=session,
+            _advance(lease, lanes, offset)
+
+    async def _write_rows(self, lease: Lease, rows: Mapping[int, Document], session: Session | None = None) -> None:
+        mine = _mine(lease, rows)
+        if len(mine) < len(rows):
+            raise LeaseLost("A lane is not this process's any more.")
+        result = await self._database.bulk_write(
+            COLLECTION, [UpdateOne(mine[lane], [{"$set": row}]) for lane, row in rows.items()], session=session
         )
-        if not result.matched:
-            raise LeaseLost("Another process has taken over derivation.")
+        if result.matched < len(rows):
+            raise LeaseLost("Another process has taken over a lane.")
 
-    async def release(self, lease: Lease) -> None:
-        """Give the lease back, so that another process need not wait for it to run out."""
-        await self._database.update_one(
-            COLLECTION, {"_id": _LEASE, "owner": lease.owner, "epoch": lease.epoch}, {"$set": {"until": None}}
-        )
+    # -- the feed -----------------------------------------------------------------------------------------------
 
-    async def done(self, workspace: str, events: Collection[bytes], session: Session) -> set[bytes]:
-        """Those of `events` that have been derived before."""
-        rows = await self._database.find(
-            WORK, {"workspace": workspace, "_id": {"$in": list(events)}}, projection={"_id": 1}, session=session
-        )
-        return {bytes(row["_id"]) for row in rows}
+    def heads_after(self, lease: Lease, rows: Sequence[tuple[str, Document]]) -> dict[int, int]:
+        """The last feed positions once these rows (with the user whose lane they belong to) are published.
 
-    async def record(self, workspace: str, users: Iterable[tuple[Event, str]], *, now: int, session: Session) -> None:
-        """One row per derived event, in the lane of its user."""
-        rows = [
-            {"_id": event.id, "workspace": workspace, "user": user, "lane": lane_of(workspace, user), "doneAt": now}
-            for event, user in users
-        ]
-        if rows:
-            await self._database.insert_many(WORK, rows, session=session)
-
-    async def publish(
-        self, lease: Lease, rows: Sequence[tuple[str, Document]], *, now: int, session: Session
-    ) -> dict[int, int]:
-        """Append rows (with the user whose lane they belong to) to the feed.
-
-        Returns the new heads; the caller adopts them once the transaction has committed.
+        The fence writes them, and it comes first: a process that lost a lane would use its numbers once more.
         """
         heads: dict[int, int] = {}
+        for user, row in rows:
+            lane = lane_of(row["workspace"], user)
+            if lane not in lease.lanes:
+                raise LeaseLost("A lane is not this process's any more.")
+            heads[lane] = heads.get(lane, lease.lanes[lane].head) + 1
+        return heads
+
+    async def publish(self, lease: Lease, rows: Sequence[tuple[str, Document]], *, now: int, session: Session) -> None:
+        """Append these rows to the feed, behind the fence of the same transaction; then `committed` remembers it."""
+        positions = lease.heads
         inserts = []
         for user, row in rows:
             lane = lane_of(row["workspace"], user)
-            heads[lane] = heads.get(lane, lease.heads[lane]) + 1
-            position = heads[lane]
+            position = positions[lane] = positions[lane] + 1
             inserts.append(
                 InsertOne({"_id": feed_id(lane, position), "lane": lane, "seq": position, "writtenAt": now, **row})
             )
-        if inserts:
-            await self._database.bulk_write(FEED, list(inserts), session=session)
-            moves = [UpdateOne({"_id": lane}, {"$set": {"seq": head}}) for lane, head in heads.items()]
-            await self._database.bulk_write(COLLECTION, list(moves), session=session)
-        return heads
+        await self._database.bulk_write(FEED, list(inserts), session=session)
 
-    async def expired(self, before: int) -> dict[int, int]:
-        """The last position of each lane that was written before `before` (ms)."""
+    async def expired(self, lanes: Collection[int], before: int) -> dict[int, int]:
+        """The last position of each of these lanes that was written before `before` (ms)."""
         rows = await self._database.aggregate(
             FEED,
             [
-                {"$match": {"writtenAt": {"$lt": before}}},
+                {"$match": {"writtenAt": {"$lt": before}, "lane": {"$in": list(lanes)}}},
                 {"$sort": {"writtenAt": 1}},
                 {"$limit": 20_000},
                 {"$group": {"_id": "$lane", "seq": {"$max": "$seq"}}},
@@ -148,9 +269,20 @@ class Lanes:
                 COLLECTION, {"_id": lane}, {"$max": {"floor": position + 1}}, session=session
             )
 
-    async def forget_work(self, before: int) -> int:
-        """Forget rows of events that were derived before `before` (ms): their turn in the stream is long past."""
-        return await self._database.delete_many(WORK, {"doneAt": {"$lt": before}})
+
+def _mine(lease: Lease, lanes: Iterable[int]) -> dict[int, Document]:
+    """What finds the rows of these lanes as long as they are ours."""
+    return {
+        lane: {"_id": lane, "owner": lease.owner, "epoch": lease.lanes[lane].epoch}
+        for lane in lanes
+        if lane in lease.lanes
+    }
+
+
+def _advance(lease: Lease, lanes: Iterable[int], position: Timestamp) -> None:
+    for lane in lanes:
+        held = lease.lanes[lane]
+        held.offset = position if held.offset is None else max(held.offset, position)
 
 
 def feed_id(lane: int, position: int) -> int:
@@ -187,5 +319,5 @@ def journey_step_row(workspace: str, step: JourneyStep) -> Document:
     }
 
 
-def _until(seconds: float) -> Document:
-    return {"$add": ["$$NOW", int(seconds * 1000)]}
+def _scan(stored: list[object] | None) -> tuple[Timestamp, int] | None:
+    return None if stored is None else (cast("Timestamp", stored[0]), cast("int", stored[1]))

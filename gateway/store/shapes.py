@@ -25,6 +25,9 @@ class Session(Protocol):
     def in_transaction(self) -> bool: ...
 
     @property
+    def session_id(self) -> Mapping[str, Any]: ...
+
+    @property
     def operation_time(self) -> Timestamp | None: ...
 
 
@@ -36,6 +39,8 @@ class InsertOutcome:
     duplicates: frozenset[int]
     failed: dict[int, int]
     """Index -> MongoDB's error code, of documents that the server refuses for good (2: larger than 16 MB, …)."""
+    operation_time: Timestamp | None = None
+    """At or after the cluster time of every document that is stored, those stored before included."""
 
 
 @dataclass(frozen=True, slots=True)

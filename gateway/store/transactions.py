@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -14,6 +13,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from gateway.clock import random_between
 from gateway.store.driver_errors import TransactionInterrupted, translated
 from gateway.store.shapes import Session
 
@@ -35,9 +35,21 @@ class Transactions(ABC):
         """
         return self._attempt(_now() + TRANSACTION_SECONDS)
 
-    async def with_transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
+    @asynccontextmanager
+    async def lasting_session(self) -> AsyncIterator[Session]:
+        """A session for transactions one after the other, by whose id others can end what its process left open."""
+        with translated:
+            session = await self._start_session()
+        try:
+            yield session
+        finally:
+            with translated:
+                await session.end_session()
+
+    async def with_transaction(self, work: Callable[[Session], Awaitable[T]], *, session: Session | None = None) -> T:
         """Run `work` in a transaction and return its answer; `work` may run several times, so it must start afresh.
 
+        Without a lasting `session` each attempt has one of its own.
         Raises Unavailable when conflicts, an election or an unknown commit outlast 10 s.
         """
         deadline = _now() + TRANSACTION_SECONDS
@@ -45,19 +57,21 @@ class Transactions(ABC):
         with pymongo.timeout(TRANSACTION_SECONDS):
             while True:
                 try:
-                    async with self._attempt(deadline) as session:
-                        return await work(session)
+                    async with self._attempt(deadline, session) as attempt:
+                        return await work(attempt)
                 except TransactionInterrupted as interrupted:
                     # A commit of unknown outcome must not be followed by a second run of the work.
                     if interrupted.commit_unknown or _now() + pause >= deadline:
                         raise
-                await asyncio.sleep(random.uniform(0, pause))
+                await asyncio.sleep(random_between(0, int(pause * 1000)) / 1000)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     @asynccontextmanager
-    async def _attempt(self, deadline: float) -> AsyncIterator[Session]:
-        with translated:
-            session = await self._start_session()
+    async def _attempt(self, deadline: float, lasting: Any = None) -> AsyncIterator[Session]:
+        session = lasting
+        if session is None:
+            with translated:
+                session = await self._start_session()
         try:
             with translated:
                 await self._begin(session, read_concern=ReadConcern("snapshot"), write_concern=MAJORITY)
@@ -70,7 +84,8 @@ class Transactions(ABC):
                 raise
             await _commit(session, deadline)
         finally:
-            await session.end_session()
+            if lasting is None:
+                await session.end_session()
 
     @abstractmethod
     async def _start_session(self) -> Any: ...

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from typing import Any
 
+from gateway.model.identity import lane_of
 from gateway.model.journey import Journey, JourneyStatus, Session, StageVisit, UserState
 from gateway.model.scope import Scope
 from gateway.store import database as db
 from gateway.store.database import Database, Document, UpdateMany, UpdateOne
 from gateway.store.events import escaped, readable
+from gateway.store.identities import IDENTITIES
 
 USERS = "users"
 SESSIONS = "sessions"
 JOURNEYS = "journeys"
+# `dataclasses.asdict` copies deeply, which costs several times as much.
+_VISIT = tuple(field.name for field in fields(StageVisit))
 
 
 def session_row(session: Session) -> Document:
@@ -53,11 +57,13 @@ def journey_row(journey: Journey) -> Document:
         "status": journey.status.value,
         "stage": journey.stage,
         "reached": [visit.stage for visit in journey.visits],
-        "visits": [asdict(visit) for visit in journey.visits],
+        "visits": [{name: getattr(visit, name) for name in _VISIT} for visit in journey.visits],
         "startedAt": journey.started_at,
         "lastAt": journey.last_at,
         "endedAt": journey.ended_at,
         "dueAt": journey.due_at,
+        "endedRule": journey.ended_rule,
+        "endedEvent": journey.ended_event,
     }
 
 
@@ -74,6 +80,8 @@ def journey_from(row: Document) -> Journey:
         last_at=row["lastAt"],
         ended_at=row["endedAt"],
         due_at=row["dueAt"],
+        ended_rule=row.get("endedRule"),  # rows of before maps had `restart` lack it
+        ended_event=_event_id(row.get("endedEvent")),
     )
 
 
@@ -86,7 +94,13 @@ def _visit(row: Document) -> StageVisit:
         first_event=bytes(row["first_event"]),
         last_event=bytes(row["last_event"]),
         events=row["events"],
+        left_rule=row.get("left_rule"),  # rows of before maps had `leave` lack it
+        left_event=_event_id(row.get("left_event")),
     )
+
+
+def _event_id(stored: Any) -> bytes | None:
+    return None if stored is None else bytes(stored)
 
 
 def state_from(row: Document) -> UserState:
@@ -104,6 +118,16 @@ def state_from(row: Document) -> UserState:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A user as it was folded last: its state (None: set aside), and the hashes of the maps it was folded under and of
+    those its journeys were counted under, which are the same unless it is to be folded anew."""
+
+    state: UserState | None = None
+    maps: str | None = None
+    counted: str | None = None
+
+
 class Users:
     """Users of a workspace. A row with `movedTo` is a redirect: the user lives on under another id."""
 
@@ -112,11 +136,14 @@ class Users:
 
     async def states(
         self, workspace: str, users: Collection[str], session: db.Session | None = None
-    ) -> dict[str, tuple[UserState | None, str | None]]:
-        """Fold state and the hash of the maps it was folded under, by user; None for what was set aside."""
+    ) -> dict[str, Stored]:
+        """What is stored of these users."""
         wanted = {"workspace": workspace, "_id": {"$in": list(users)}, "movedTo": None}
         rows = await self._database.find(USERS, wanted, session=session)
-        return {row["_id"]: (state_from(row) if "last" in row else None, row["maps"]) for row in rows}
+        return {
+            row["_id"]: Stored(state_from(row) if "last" in row else None, row.get("maps"), row.get("counted"))
+            for row in rows
+        }
 
     async def write(
         self, workspace: str, states: Iterable[UserState], *, maps: str, as_of: int, session: db.Session
@@ -125,7 +152,7 @@ class Users:
         operations = [
             UpdateOne(
                 {"_id": state.user, "workspace": workspace},
-                {"$set": _user_row(state, maps, as_of), "$inc": {"revision": 1}},
+                {"$set": _user_row(workspace, state, maps, as_of), "$inc": {"revision": 1}},
                 upsert=True,
             )
             for state in states
@@ -136,11 +163,37 @@ class Users:
     async def set_aside(self, workspace: str, users: Iterable[str], session: db.Session) -> None:
         """Mark users that could not be folded: their next event folds them from the start."""
         operations = [
-            UpdateOne({"_id": user, "workspace": workspace}, {"$set": {"maps": None, "movedTo": None}}, upsert=True)
+            UpdateOne(
+                {"_id": user, "workspace": workspace},
+                {"$set": {"maps": None, "movedTo": None, "dueAt": None, "lane": lane_of(workspace, user)}},
+                upsert=True,
+            )
             for user in users
         ]
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
+
+    async def remove(self, workspace: str, users: Collection[str], session: db.Session) -> None:
+        """Forget users without a single event; redirects stay."""
+        if users:
+            gone = {"workspace": workspace, "_id": {"$in": list(users)}, "movedTo": None}
+            await self._database.delete_many(USERS, gone, session=session)
+
+    async def forget_redirects(self, workspace: str, users: Collection[str]) -> int:
+        """Forget pointers from and to users that are erased."""
+        either = [{"_id": {"$in": list(users)}, "movedTo": {"$ne": None}}, {"movedTo": {"$in": list(users)}}]
+        return await self._database.delete_many(USERS, {"workspace": workspace, "$or": either})
+
+    async def left_of(self, workspace: str, users: Collection[str], session: db.Session | None = None) -> Document:
+        """How many rows there still are of users, by collection."""
+        found = {}
+        for collection, key in ((USERS, "_id"), (SESSIONS, "user"), (JOURNEYS, "user")):
+            wanted: Document = {"workspace": workspace, key: {"$in": list(users)}}
+            if collection == USERS:
+                wanted["movedTo"] = None
+            rows = await self._database.aggregate(collection, [{"$match": wanted}, {"$count": "n"}], session=session)
+            found[collection] = rows[0]["n"] if rows else 0
+        return found
 
     async def redirect(self, workspace: str, gone: dict[str, str], session: db.Session) -> None:
         """Leave a pointer where a user was; older pointers to it follow."""
@@ -152,7 +205,7 @@ class Users:
                 {
                     "$set": row,
                     "$inc": {"revision": 1},
-                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps"), ""),
+                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted"), ""),
                 },
                 upsert=True,
                 session=session,
@@ -162,24 +215,31 @@ class Users:
 
     async def follow(self, scope: Scope, user: str) -> str | None:
         """The id `user` has now; None when there is no such user."""
+        try:
+            named_after = bytes.fromhex(user)
+        except ValueError:
+            return None
+        # A user's id is that of the identity it was named after: wherever that one belongs now, the id leads.
         row = await self._database.find_one(
-            USERS, {"workspace": scope.workspace, "_id": user}, projection={"movedTo": 1}
+            IDENTITIES, {"workspace": scope.workspace, "_id": named_after}, projection={"user": 1}
         )
-        return None if row is None else str(row.get("movedTo") or user)
+        return None if row is None else str(row["user"])
 
-    async def due(self, as_of: int, maps: str, *, limit: int) -> list[tuple[str, str]]:
-        """(workspace, user) of those that time has changed since they were folded, or that other maps folded."""
+    async def due(self, lanes: Collection[int], as_of: int, maps: str, *, limit: int) -> list[tuple[str, str]]:
+        """(workspace, user) in these lanes of those that time has changed since they were folded, or that other maps
+        folded."""
         wanted: list[Document] = [{"dueAt": {"$lte": as_of}}, {"maps": {"$lt": maps}}, {"maps": {"$gt": maps}}]
         found: dict[tuple[str, str], None] = {}
         for one in wanted:
-            rows = await self._database.find(USERS, one, projection={"workspace": 1}, limit=limit)
+            mine = {"lane": {"$in": list(lanes)}, **one}
+            rows = await self._database.find(USERS, mine, projection={"workspace": 1}, limit=limit)
             found.update(dict.fromkeys((row["workspace"], row["_id"]) for row in rows))
         return list(found)[:limit]
 
     async def get(self, scope: Scope, users: Collection[str]) -> dict[str, UserState]:
         """Users by their id of now."""
         states = await self.states(scope.workspace, users)
-        return {user: state for user, (state, _) in states.items() if state is not None}
+        return {user: stored.state for user, stored in states.items() if stored.state is not None}
 
     async def page(self, scope: Scope, *, limit: int, before: tuple[int, str] | None) -> list[UserState]:
         """Users, the last seen first, behind the position (last seen, id)."""
@@ -200,9 +260,10 @@ class Users:
         return None if found > at_most else found
 
 
-def _user_row(state: UserState, maps: str, as_of: int) -> Document:
+def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Document:
     session = state.session
     return {
+        "lane": lane_of(workspace, state.user),
         "firstSeen": state.first_seen,
         "lastSeen": state.last_seen,
         "last": list(state.last),
@@ -212,6 +273,7 @@ def _user_row(state: UserState, maps: str, as_of: int) -> Document:
         "session": None if session is None else {"_id": session.id, **session_row(session)},
         "runs": [{"_id": run.id, **journey_row(run)} for run in state.runs.values()],
         "maps": maps,
+        "counted": maps,
         "dueAt": state.due_at(as_of),
         "movedTo": None,
     }
@@ -223,7 +285,9 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of_users(self, workspace: str, users: Collection[str], session: db.Session) -> dict[str, Session]:
+    async def of_users(
+        self, workspace: str, users: Collection[str], session: db.Session | None = None
+    ) -> dict[str, Session]:
         rows = await self._database.find(
             SESSIONS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
         )
@@ -253,7 +317,9 @@ class Journeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of_users(self, workspace: str, users: Collection[str], session: db.Session) -> dict[str, Journey]:
+    async def of_users(
+        self, workspace: str, users: Collection[str], session: db.Session | None = None
+    ) -> dict[str, Journey]:
         rows = await self._database.find(
             JOURNEYS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
         )
@@ -293,8 +359,8 @@ class Journeys:
         )
         return {row["user"]: journey_from(row) for row in rows}
 
-    async def stage_counts(self, scope: Scope, map_key: str) -> list[tuple[str, str, int]]:
-        """(stage, status, runs) of one map."""
+    async def stage_counts(self, scope: Scope, map_key: str) -> list[tuple[str | None, str, int]]:
+        """(stage, status, runs) of one map; stage None: between stages."""
         rows = await self._database.aggregate(
             JOURNEYS,
             [

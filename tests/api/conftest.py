@@ -24,7 +24,7 @@ async def gateway(database: Database) -> AsyncIterator[Gateway]:
 @pytest.fixture(scope="session")
 async def idle_gateway(mongo_uri: str) -> AsyncIterator[Gateway]:
     """One for all the tests that store nothing."""
-    database = connect(mongo_uri, f"test_{uuid.uuid4().hex}")
+    database = connect(f"{mongo_uri}&serverSelectionTimeoutMS=30000", f"test_{uuid.uuid4().hex}")
     gateway = Gateway(database, load_shop())
     await gateway.prepare()
     await gateway.hub.start()

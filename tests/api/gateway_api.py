@@ -20,18 +20,24 @@ from gateway.access.tokens import Tokens
 from gateway.api.context import Services
 from gateway.api.schema import build_schema
 from gateway.api.view import graphql_app
-from gateway.clock import FrozenClock
+from gateway.clock import FrozenClock, ServerClock
 from gateway.contract import Contract, load_contract
+from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.identity import Identity
 from gateway.model.scope import PERMISSIONS
+from gateway.pipeline.accounting import Accounts
+from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
-from gateway.pipeline.folding import Fold
+from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.pipeline.owner import Deriver
+from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
+from gateway.store.accounting import Accounting
 from gateway.store.database import Database
+from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
@@ -40,6 +46,8 @@ from gateway.store.lanes import Lanes, Lease
 from gateway.store.measures import Measures
 from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
+from gateway.store.work import Work
+from tests.pace import PATIENCE
 
 SHOP = Path(__file__).parents[2] / "schema" / "shop"
 WORKSPACE = "main"
@@ -65,13 +73,16 @@ class Gateway:
         self.sessions, self.journeys = Sessions(database), Journeys(database)
         self.keyring = KeyRing(Keys(database), self.clock)
         self.tokens = Tokens(SECRET, self.clock)
-        self.intake = Intake(self.events, Quarantine(database), self.clock)
-        fold = Fold(self.events, self.identities, self.users, self.sessions, self.journeys, self.contract)
+        self.quarantine, self.accounting = Quarantine(database), Accounting(database)
+        accounts = Accounts(self.accounting, self.clock)
+        self.privacy = Privacy(database, self.clock)
+        self.intake = Intake(self.events, self.quarantine, self.clock, accounts=accounts, privacy=self.privacy)
+        self.eraser = Eraser(database, self.events, self.users, Erasures(database), self.privacy, self.clock)
         self.lanes = Lanes(database)
-        self.deriver = Deriver(database, Derivation(self.lanes, fold), self.clock)
+        self.deriver = Deriver(database, Derivation.of(database, Contracts.fixed(self.contract)), self.clock)
         self.hub = Hub(Feed(database), Events(database), SECRET)
         self.services = Services(
-            contract=self.contract,
+            contracts=Contracts.fixed(self.contract),
             events=self.events,
             identities=self.identities,
             users=self.users,
@@ -79,13 +90,18 @@ class Gateway:
             journeys=self.journeys,
             measures=Measures(database),
             intake=self.intake,
+            quarantine=self.quarantine,
+            accounting=self.accounting,
             hub=self.hub,
+            consistency=Consistency(Feed(database), Work(database), ServerClock()),
             callers=Callers(self.keyring, self.tokens),
             clock=self.clock,
+            privacy=self.privacy,
+            eraser=self.eraser,
         )
         self.schema = build_schema(self.contract)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
-        self.app: ASGIApp = graphql_app(self.schema, self.services, settings)
+        self.app = graphql_app(self.schema, self.services, settings)
         self._lease: Lease | None = None
         self._pending: list[bytes] = []
 
@@ -135,6 +151,12 @@ class Gateway:
         transport = httpx2.ASGITransport(app=self.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.post("/", content=content, headers=given)
+
+    async def request(self, method: str, path: str, **headers: str) -> httpx2.Response:
+        """One request without a body."""
+        transport = httpx2.ASGITransport(app=self.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return await client.request(method, path, headers=headers)
 
     async def answer(self, query: str, authorization: str | None, **variables: object) -> Json:
         """Data and errors of an operation."""
@@ -239,11 +261,11 @@ class Socket:
     async def hang_up(self) -> None:
         await self._to_app.put({"type": "websocket.disconnect", "code": 1000})
         if self._task is not None:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await self._task
 
     async def _next(self) -> Json:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             event: Json = await self._from_app.get()
         return event
 

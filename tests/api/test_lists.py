@@ -110,3 +110,32 @@ async def test_a_cursor_of_another_list_or_made_up_is_refused(gateway: Gateway) 
         assert error["message"] == "`after` is not a position in this list."
     too_long = await gateway.refusal(query(LISTS["users"]), key, after="x" * 2000)
     assert too_long["extensions"]["code"] == "INVALID_INPUT"
+
+
+@pytest.mark.parametrize(
+    ("query", "argument", "known"),
+    [
+        ('{ journeys(map: "purchse") { nodes { id } } }', "map", "There is: purchase."),
+        ('{ journeys(stage: "kart") { nodes { id } } }', "stage", "There is: browse, cart, checkout, purchased."),
+        ('{ journeys(map: "purchase", stage: "kart") { nodes { id } } }', "stage", "There is: browse, cart"),
+        ('{ user(by: {userId: "ann"}) { journey(map: "purchse") { id } } }', "map", "There is: purchase."),
+    ],
+)
+async def test_a_key_that_does_not_exist_is_told_with_those_that_do(
+    gateway: Gateway, query: str, argument: str, known: str
+) -> None:
+    await gateway.send(track("Product Viewed", userId="ann"))
+    answer = await gateway.answer(query, await gateway.api_key())
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    assert error["extensions"]["argument"] == argument
+    assert error["extensions"]["hint"].startswith(known)
+
+
+async def test_nobody_watches_a_key_that_does_not_exist(idle_gateway: Gateway) -> None:
+    async with idle_gateway.socket(await idle_gateway.api_key()) as socket:
+        for number, given in enumerate(('map: "purchse"', 'stage: "kart"')):
+            await socket.subscribe(f"subscription {{ journeyChanged({given}) {{ cursor }} }}", str(number))
+            (error,) = (await socket.receive())["payload"]["errors"]
+            assert error["extensions"]["code"] == "INVALID_INPUT"
+            assert (await socket.receive())["type"] == "complete"

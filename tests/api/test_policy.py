@@ -26,8 +26,11 @@ ROLES: dict[str, frozenset[str]] = {
     "events": frozenset({"events:read"}),
     "kpis": frozenset({"kpis:read"}),
     "sender": frozenset({"events:write"}),
+    "decider": frozenset({"identities:write"}),
+    "keeper": frozenset({"privacy:write"}),
     "page": frozenset({"journeys:read", "kpis:read", "events:read", "visitors:create"}),
     "tool": frozenset({"journeys:read", "kpis:read", "events:read", "pii:read"}),
+    "mender": frozenset({"workspace:read", "workspace:write", "pii:read"}),
     "subject": frozenset(),
 }
 
@@ -45,11 +48,31 @@ TYPES = {
     "EventChange": "events own",
     "Event": "events own",
     "UntypedEvent": "events own",
+    "EventClient": "events own",
     "Kpi": "kpis",
     "KpiResult": "kpis",
     "KpiStep": "kpis",
     "KpiPoint": "kpis",
     "Identity": "journeys pii own",
+    "QuarantinedEvent": "operator",
+    "IntakeAccounting": "operator",
+    "IntakeHour": "operator",
+    "IntakeCounts": "operator",
+    "ReplayQuarantinePayload": "mender",
+    "ReplayReason": "mender",
+    "RefusedLink": "journeys pii",
+    "IdentityDecision": "decider",
+    "MergeUsersPayload": "decider",
+    "SplitUserPayload": "decider",
+    "UserShare": "decider",
+    "UserMove": "decider",
+    "Consent": "journeys own",
+    "EventConsent": "events own",
+    "SetConsentPayload": "keeper own",
+    "Erasure": "keeper",
+    "ErasedCount": "keeper",
+    "EraseUserPayload": "keeper",
+    "LiftSuppressionPayload": "keeper",
 }
 FIELDS = {
     "Query.me": "own",
@@ -63,8 +86,27 @@ FIELDS = {
     "Query.kpi": "kpis",
     "Query.kpis": "kpis",
     "Query.node": "",
+    "Query.quarantine": "operator",
+    "Query.intakeAccounting": "operator",
+    "Mutation.replayQuarantine": "mender",
+    "QuarantinedEvent.original": "operator pii",
     "Mutation.track": "sender own",
     "Mutation.identify": "sender own",
+    "Query.identityLog": "decider",
+    "Mutation.mergeUsers": "decider",
+    "Mutation.splitUser": "decider",
+    "Query.erasure": "keeper",
+    "Mutation.setConsent": "keeper own",
+    "SetConsentPayload.consistencyToken": "",
+    "SetConsentPayload.errors": "",
+    "Mutation.eraseUser": "keeper",
+    "EraseUserPayload.errors": "",
+    "Mutation.liftSuppression": "keeper",
+    "LiftSuppressionPayload.errors": "",
+    "MergeUsersPayload.errors": "",
+    "ReplayQuarantinePayload.errors": "",
+    "SplitUserPayload.errors": "",
+    "User.refusedLinks": "journeys pii",
     "Subscription.journeyChanged": "journeys own",
     "Subscription.eventStored": "events own",
     "User.traits": "journeys pii own",
@@ -82,6 +124,7 @@ FIELDS = {
         for name in ("properties", "traits", "context", "userId", "anonymousId")
     },
     "Event.properties": "events pii own",
+    "EventClient.ip": "events pii own",
 }
 # Ids and parts of lists and messages say nothing by themselves.
 OPEN = {"id", "cursor", "gap"}
@@ -94,6 +137,15 @@ VALUES = {
     "map": '"purchase"',
     "range": '{last: "1d"}',
     "input": "{}",
+}
+INPUTS = {
+    "track": '{event: "A"}',
+    "replayQuarantine": "{ids: []}",
+    "mergeUsers": '{users: [], reason: "r", dryRun: true}',
+    "setConsent": '{purposes: {}, source: "s"}',
+    "eraseUser": '{user: {userId: "nobody"}, reason: "r", dryRun: true}',
+    "liftSuppression": "{identities: []}",
+    "splitUser": '{user: {userId: "nobody"}, identities: [], reason: "r", dryRun: true}',
 }
 
 
@@ -116,6 +168,10 @@ def allowed(coordinate: str, role: str) -> bool:
         "kpis": "kpis:read",
         "pii": "pii:read",
         "sender": "events:write",
+        "operator": "workspace:read",
+        "mender": "workspace:write",
+        "decider": "identities:write",
+        "keeper": "privacy:write",
     }
     if wanted == {"own"}:
         return False
@@ -133,7 +189,7 @@ def shapes() -> dict[str, GraphQLObjectType | GraphQLInterfaceType]:
 def call(name: str, field: GraphQLField) -> str:
     """The field with the arguments it must have."""
     required = [argument for argument, given in field.args.items() if is_required_argument(given)]
-    values = {**VALUES, "input": '{event: "A"}' if name == "track" else "{}"}
+    values = {**VALUES, "input": INPUTS.get(name, "{}")}
     return name + (f"({', '.join(f'{one}: {values[one]}' for one in required)})" if required else "")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.api.context import Context
 from gateway.errors import Unavailable
 from gateway.pipeline.intake import Delivery
 from tests.api.gateway_api import Gateway, identify, track
@@ -190,3 +191,19 @@ async def test_a_number_beyond_64_bits_is_said_and_not_rounded(gateway: Gateway)
     answer = await sent(gateway, TRACK, key, event="A", userId="ann", properties={"id": 99999999999999999999})
     assert (answer["verdict"], answer["eventId"]) == ("QUARANTINED", None)
     assert answer["errors"][0]["code"] == "INTEGER_OUT_OF_RANGE"
+
+
+async def test_what_a_mutation_has_done_is_told_whatever_happens_meanwhile(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, asked = Context.check_visitor, 0
+
+    async def once(self: Context) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise Unavailable("MongoDB does not answer.")
+        await check(self)
+
+    monkeypatch.setattr(Context, "check_visitor", once)
+    assert (await sent(gateway, TRACK, gateway.token(anonymousId="a1"), event="Home"))["verdict"] == "ACCEPTED"

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.api import view
 from gateway.store.database import Database
-from tests.api.gateway_api import Gateway, Socket, load_shop
+from tests.api.gateway_api import Gateway, Json, Socket, load_shop
 
 PING = "{ __typename }"
 
@@ -92,7 +92,8 @@ async def test_only_graphql_transport_ws_is_spoken(idle_gateway: Gateway) -> Non
     socket = Socket(idle_gateway.app)
     accepted = await socket.open("graphql-ws")
     assert accepted.get("subprotocol") is None
-    assert (await socket.closed())[0] == 4406
+    code, reason = await socket.closed()
+    assert (code, "graphql-transport-ws" in reason) == (4406, True)
     await socket.hang_up()
 
 
@@ -102,7 +103,57 @@ async def test_a_connection_has_at_most_100_subscriptions(idle_gateway: Gateway)
             await socket.subscribe("subscription { eventStored { cursor } }", str(number))
         kinds = [await socket.receive() for _ in range(101)]
         (refused,) = [message for message in kinds if message["type"] == "error"]
-        assert "limit" in refused["payload"][0]["message"]
+        (error,) = refused["payload"]
+        assert "limit" in error["message"]
+        assert error["extensions"] == {"code": "INVALID_INPUT", "hint": "Complete some, or open another connection."}
+
+
+@pytest.mark.parametrize("payload", [{"query": "query a { me { id } }", "operationName": "b"}, {"query": ""}])
+async def test_an_operation_that_is_not_there_is_the_caller_s_mistake(idle_gateway: Gateway, payload: Json) -> None:
+    async with idle_gateway.socket(await idle_gateway.api_key()) as socket:
+        await socket.send(type="subscribe", id="1", payload=payload)
+        (error,) = (await socket.receive())["payload"]
+        assert error["message"] == "The query has no operation of this name, or none at all."
+        assert error["extensions"]["code"] == "INVALID_INPUT"
+        assert error["extensions"]["hint"]
+
+
+async def test_a_reason_that_quotes_much_still_fits_into_its_frame(idle_gateway: Gateway) -> None:
+    async with idle_gateway.socket(await idle_gateway.api_key()) as socket:
+        for _ in range(2):
+            await socket.subscribe("subscription { eventStored { cursor } }", "ä" * 5_000)
+        while (event := await socket._next())["type"] == "websocket.send":
+            pass
+        assert (event["code"], event["reason"][:14]) == (4409, "Subscriber for")
+        assert len(event["reason"].encode()) <= 123
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "-" + "9" * 5_000, "0." + "3" * 5_000, "1e" + "9" * 5_000])
+async def test_a_number_of_thousands_of_digits_is_the_caller_s_mistake(idle_gateway: Gateway, number: str) -> None:
+    key = await idle_gateway.api_key()
+    query = f"{{ events(first: {number}) {{ totalCount }} }}"
+    async with idle_gateway.socket(key) as socket:
+        await socket.subscribe(query)
+        (told,) = (await socket.receive())["payload"]
+    error = await idle_gateway.refusal(query, key)
+    assert (error["extensions"]["code"], told["extensions"]["code"]) == ("INVALID_INPUT", "INVALID_INPUT")
+    assert error["message"] == told["message"]
+    assert len(error["message"]) < 200
+
+
+async def test_digits_in_a_text_are_no_number(idle_gateway: Gateway) -> None:
+    query = f'{{ journeyMap(key: "{"9" * 5_000}") {{ key }} }}'
+    assert await idle_gateway.ask(query, await idle_gateway.api_key()) == {"journeyMap": None}
+
+
+async def test_what_is_quoted_is_cut(idle_gateway: Gateway) -> None:
+    key = await idle_gateway.api_key()
+    text = await idle_gateway.refusal(f'{{ events(first: "{"x" * 50_000}") {{ totalCount }} }}', key)
+    variable = await idle_gateway.refusal("query($n: Int) { events(first: $n) { totalCount } }", key, n="x" * 50_000)
+    for error in (text, variable):
+        assert error["extensions"]["code"] == "INVALID_INPUT"
+        assert "Int cannot represent" in error["message"]
+        assert len(error["message"]) < 600
 
 
 async def test_policy_and_limits_hold_here_too(idle_gateway: Gateway) -> None:
@@ -128,7 +179,7 @@ async def test_what_one_operation_read_is_not_what_the_next_one_gets(gateway: Ga
 
 
 async def test_an_origin_that_is_not_allowed_is_refused(gateway: Gateway) -> None:
-    gateway.app.allowed_origins = frozenset({"https://shop.example"})  # type: ignore[attr-defined]
+    gateway.app.allowed_origins = frozenset({"https://shop.example"})
     evil = Socket(gateway.app, "https://evil.example")
     assert (await evil.open())["type"] == "websocket.close"
     good = Socket(gateway.app, "https://shop.example")

@@ -178,7 +178,8 @@ async def test_journeys_are_found_by_map_stage_and_status(gateway: Gateway) -> N
     assert await stages(stage="cart") == ["cart"]
     assert await stages(status="COMPLETED") == ["purchased"]
     assert await stages(status="ACTIVE", map="purchase") == ["cart", "browse"]
-    assert await stages(map="other") == []
+    refused = await gateway.answer(query, key, map="other")
+    assert refused["errors"][0]["extensions"]["hint"] == "There is: purchase."
 
 
 async def test_a_map_shows_how_many_users_are_where(gateway: Gateway) -> None:
@@ -221,3 +222,44 @@ async def test_events_are_found_by_name_user_and_time(gateway: Gateway) -> None:
     assert await times(to="2026-11-21T09:50:00Z", **{"from": "2026-11-21T10:40:00+01:00"}) == ["09:40"]
     assert (await gateway.ask(query, key))["events"]["totalCount"] == 4
     assert (await gateway.ask(query, key, filter={"names": ["A"]}))["events"]["totalCount"] is None
+
+
+RUN = """{ journey(id: "%s") { status stage { key } nextStages { key } because { text rule events { name } }
+    stageVisits { stage { key } enteredAt leftAt because { text } leftBecause { text rule events { name } } } } }"""
+
+
+async def test_a_stage_is_left_and_entered_again_and_each_visit_says_why(gateway: Gateway) -> None:
+    key = await gateway.api_key()
+    await gateway.send(track("Product Added", 9, userId="ann"), track("Checkout Started", 8, userId="ann"))
+    user = (await gateway.ask('{ user(by: {userId: "ann"}) { journey(map: "purchase") { id } } }', key))["user"]
+    ask = RUN % user["journey"]["id"]
+    paying = (await gateway.ask(ask, key))["journey"]
+    assert [stage["key"] for stage in paying["nextStages"]] == ["purchased", "cart"]
+    async with gateway.socket(key) as socket:
+        await socket.subscribe("subscription { journeyChanged { from { key } to { key } status } }")
+        await socket.news()
+        await gateway.send(track("Checkout Abandoned", 7, userId="ann"))
+        left = (await socket.news())["journeyChanged"]
+        assert left == {"from": {"key": "checkout"}, "to": None, "status": "ACTIVE"}
+        between = (await gateway.ask(ask, key))["journey"]
+        await gateway.send(track("Product Added", 6, userId="ann"))
+        again = (await socket.news())["journeyChanged"]
+        assert again == {"from": None, "to": {"key": "cart"}, "status": "ACTIVE"}
+    why = {
+        "text": 'Left "Checking out" because of "Checkout Abandoned"',
+        "rule": "purchase.checkout.leave[0]",
+        "events": [{"name": "Checkout Abandoned"}],
+    }
+    assert (between["status"], between["stage"], between["because"]) == ("ACTIVE", None, why)
+    assert [stage["key"] for stage in between["nextStages"]] == ["purchased", "cart"]
+    back = (await gateway.ask(ask, key))["journey"]
+    assert back["stage"] == {"key": "cart"}
+    visits = [(visit["stage"]["key"], visit["leftAt"], visit["leftBecause"]) for visit in back["stageVisits"]]
+    assert visits == [
+        ("cart", "2026-11-21T09:52:00.000Z", None),
+        ("checkout", "2026-11-21T09:53:00.000Z", why),
+        ("cart", None, None),
+    ]
+    stages = '{ journeyMap(key: "purchase") { stages { key repeats limitSeconds users reached } } }'
+    cart = (await gateway.ask(stages, key))["journeyMap"]["stages"][1]
+    assert cart == {"key": "cart", "repeats": True, "limitSeconds": None, "users": 1, "reached": 1}

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from gateway.api import following
+from gateway.api.context import Context
+from gateway.errors import Unavailable
 from tests.api.gateway_api import Gateway, Json, Socket, identify, track
 
 JOURNEYS = """subscription($map: ID, $stage: ID, $user: UserBy, $after: Cursor) {
@@ -18,10 +20,10 @@ EVENTS = """subscription($filter: EventStoredFilter, $after: Cursor) {
 
 
 async def started(socket: Socket, query: str, id: str = "1", **variables: object) -> str:
-    """Subscribe and take the first message, which only has a cursor."""
+    """Subscribe and take the first message, which has a cursor and the one user that is watched, but no change."""
     await socket.subscribe(query, id, **variables)
     (change,) = (await socket.news()).values()
-    assert {value for key, value in change.items() if key != "cursor"} == {None}
+    assert {value for key, value in change.items() if key not in ("cursor", "user")} == {None}
     cursor: str = change["cursor"]
     return cursor
 
@@ -162,6 +164,26 @@ async def test_a_visitors_subscription_ends_when_the_visitor_is_known(gateway: G
         while "errors" not in message["payload"]:
             message = await socket.receive()
         assert message["payload"]["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+async def away(self: Context) -> None:
+    raise Unavailable("MongoDB does not answer.")
+
+
+async def test_a_message_that_cannot_be_read_is_the_last_one_and_comes_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway.socket(gateway.token(anonymousId="a1")) as socket:
+        cursor = await started(socket, EVENTS)
+        with monkeypatch.context() as broken:
+            broken.setattr(Context, "check_visitor", away)
+            await gateway.send(track("Home", anonymousId="a1"))
+            payload = (await socket.receive())["payload"]
+            assert payload["data"] is None
+            assert payload["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+            assert (await socket.receive())["type"] == "complete"
+        await socket.subscribe(EVENTS, "2", after=cursor)
+        assert (await socket.news())["eventStored"]["event"]["name"] == "Home"
 
 
 async def test_a_made_up_cursor_is_refused(gateway: Gateway) -> None:

@@ -17,6 +17,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.pace import PATIENCE
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--headless",
@@ -86,7 +88,7 @@ class Page:
             raise RuntimeError(details.get("exception", {}).get("description", details["text"]))
         return answer["result"].get("value")
 
-    async def until(self, expression: str, seconds: float = 15.0) -> Any:
+    async def until(self, expression: str, seconds: float = PATIENCE) -> Any:
         """Wait until an expression is true; its value. Fails with what the page shows by then."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds

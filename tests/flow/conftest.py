@@ -18,8 +18,11 @@ import httpx2
 import pytest
 
 from gateway.store.database import connect
+from tests.pace import PATIENCE
 
 ROOT = Path(__file__).parents[2]
+#: A busy machine takes its time; a gateway that fails to start says so at once.
+START_SECONDS = 300
 
 
 def free_port() -> int:
@@ -54,7 +57,7 @@ class RunningGateway:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=check,
         )
 
@@ -67,7 +70,7 @@ class RunningGateway:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(self.process.communicate()[0])
@@ -90,7 +93,7 @@ class RunningGateway:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(how)
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
 
     def graphql(self, query: str, token: str | None = None, **variables: Any) -> dict[str, Any]:
@@ -99,7 +102,7 @@ class RunningGateway:
             self.url + "/graphql",
             json={"query": query, "variables": variables},
             headers={"authorization": f"Bearer {token or self.api_key}"},
-            timeout=30,
+            timeout=PATIENCE,
         ).json()
         assert "errors" not in answer, answer
         data: dict[str, Any] = answer["data"]
@@ -107,13 +110,13 @@ class RunningGateway:
 
     def batch(self, *messages: dict[str, Any]) -> dict[str, Any]:
         answer = httpx2.post(
-            self.url + "/v1/batch", json={"batch": list(messages)}, auth=(self.write_key, ""), timeout=30
+            self.url + "/v1/batch", json={"batch": list(messages)}, auth=(self.write_key, ""), timeout=PATIENCE
         )
         assert answer.status_code == 200, answer.text
         counts: dict[str, Any] = answer.json()
         return counts
 
-    def until(self, query: str, done: Any, seconds: float = 20.0, **variables: Any) -> dict[str, Any]:
+    def until(self, query: str, done: Any, seconds: float = PATIENCE, **variables: Any) -> dict[str, Any]:
         """Ask again until `done(data)`; derivation takes a moment."""
         deadline = time.monotonic() + seconds
         while True:

@@ -7,23 +7,34 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx2
 import orjson
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from gateway.access.callers import Callers
 from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
+from gateway.app.cors import Cors
 from gateway.clock import FrozenClock
+from gateway.collect.rudderstack import rudderstack_routes
 from gateway.collect.segment import routes
 from gateway.collect.tokens import token_routes
+from gateway.collect.vendors import vendor_routes
+from gateway.contract import Contract, find_schema_root, load_contract
 from gateway.model.event import Event
 from gateway.model.scope import PERMISSIONS, Scope
+from gateway.pipeline.accounting import Accounts
+from gateway.pipeline.addresses import Addresses
+from gateway.pipeline.budget import Budget
+from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.intake import Intake
 from gateway.settings import Settings
 from gateway.store import collections
+from gateway.store.accounting import Accounting
 from gateway.store.database import Database, Document, connect
 from gateway.store.events import Events
 from gateway.store.identities import Identities
@@ -46,6 +57,7 @@ class Doors:
     tokens: Tokens
     write_key: str
     api_key: str
+    intake: Intake
 
     async def post(self, path: str, body: Any, *, key: str | None = None, **headers: str) -> httpx2.Response:
         """POST a body (bytes as they are, all else as JSON) with a write key."""
@@ -63,6 +75,12 @@ class Doors:
 
     async def quarantined(self) -> list[Document]:
         return await self.database.find("quarantine", {"workspace": self.workspace}, sort=[("code", 1)])
+
+
+@cache
+def contract() -> Contract:
+    """The sample contract."""
+    return load_contract(find_schema_root() / "shop")
 
 
 @asynccontextmanager
@@ -89,17 +107,23 @@ async def open_doors(database: Database, settings: Settings = SETTINGS) -> Async
         Events(database),
         Quarantine(database),
         clock,
+        accounts=Accounts(Accounting(database), clock),
+        budget=Budget(settings.intake_budget_bytes),
         max_event_bytes=settings.max_event_bytes,
         max_batch_events=settings.max_batch_events,
+        addresses=Addresses(settings.ip, settings.country_database),
     )
     app = Starlette(
         routes=[
-            *routes(intake, keyring, settings),
+            *routes(intake, keyring, settings, Contracts.fixed(contract())),
+            *rudderstack_routes(intake, keyring, settings),
+            *vendor_routes(intake, keyring, settings, clock),
             *token_routes(keyring, Callers(keyring, tokens), tokens, Identities(database), settings),
-        ]
+        ],
+        middleware=[Middleware(Cors, origins=settings.cors_origins)],
     )
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://gateway") as client:
-        yield Doors(workspace, client, database, clock, keyring, tokens, write_key, api_key)
+        yield Doors(workspace, client, database, clock, keyring, tokens, write_key, api_key, intake)
         await intake.drain()
 
 

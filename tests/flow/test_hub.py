@@ -14,7 +14,8 @@ from gateway.store import collections
 from gateway.store.database import Database, Session
 from gateway.store.events import Events
 from gateway.store.feed import Feed
-from gateway.store.lanes import Lanes, Lease
+from gateway.store.lanes import ALL_LANES, Lanes, Lease
+from tests.pace import PATIENCE
 
 WATCH = Watch("w", "event")
 
@@ -34,9 +35,13 @@ class Writer:
             rows.append((user, row))
 
         async def work(session: Session) -> dict[int, int]:
-            return await self.lanes.publish(self.lease, rows, now=now, session=session)
+            heads = self.lanes.heads_after(self.lease, rows)
+            await self.lanes.fence(self.lease, heads, heads=heads, offset=None, session=session)
+            await self.lanes.publish(self.lease, rows, now=now, session=session)
+            return heads
 
-        self.lease.heads |= await self.database.with_transaction(work)
+        heads = await self.database.with_transaction(work)
+        self.lanes.committed(self.lease, heads, heads, None)
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ async def hub(database: Database, writer: Writer) -> AsyncIterator[Hub]:
 async def hear(hub: Hub, count: int, *, after: str | None = None, watch: Watch = WATCH) -> list[News]:
     """Messages until `count` of them carried a row."""
     heard: list[News] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         async for news in hub.subscribe(watch, after):
             heard.append(news)
             if sum(one.row is not None for one in heard) >= count:
@@ -113,7 +118,7 @@ async def test_what_is_no_longer_kept_is_told_as_a_gap_and_it_goes_on_behind_it(
     cursor = (await listening)[-1].cursor
     await writer.write(30, now=1_000)
     await writer.write(4, now=9_000)
-    expired = await writer.lanes.expired(5_000)
+    expired = await writer.lanes.expired(ALL_LANES, 5_000)
 
     async def work(session: Session) -> None:
         await writer.lanes.trim(expired, session)

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import gzip
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.data import _bar
 from gateway.clock import ServerClock
 from gateway.collect import files
 from gateway.collect.files import Importer, Mapping, Report
+from gateway.collect.presets import XesLog
 from gateway.errors import InvalidInput, Unavailable
 from gateway.model.event import Event
 from gateway.model.scope import Scope
@@ -322,3 +325,63 @@ async def test_an_import_gives_up_in_the_end_and_can_be_run_again(
     report = await importer.run(tmp_path / "rows.csv", MAPPING, "acme", "file")
     assert (report.rows, report.resumed_from) == (3_000, 0), "nothing was confirmed, so nothing is skipped"
     assert [event.properties["number"] for event in await stored(database)] == numbers(3_000)
+
+
+async def test_a_conflict_names_its_likely_causes(importer: Importer, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("user,event,time,id\na,one,2024-03-13,7\n")
+    await importer.run(file, MAPPING, "acme", "file")
+    other = Mapping.parse(["userId=user", "event=id", "timestamp=time"])
+    report = await importer.run(file, other, "acme", "file")
+    assert report.conflict == 1
+    assert "imported before with another --map" in str(report.samples[0])
+    assert "--source" in str(report.samples[0])
+
+    for event in ("event", "user"):
+        named = Mapping.parse(["userId=user", f"event={event}", "timestamp=time", "messageId=id"])
+        report = await importer.run(file, named, "acme", "file")
+    assert "Its messageId was stored before with other content" in str(report.samples[0])
+
+
+async def test_rows_that_are_not_asked_for_are_counted_apart(importer: Importer, tmp_path: Path) -> None:
+    row = '<event><string key="concept:name" value="A"/><date key="time:timestamp" value="2024-01-01"/>{}</event>'
+    transitions = [f'<string key="lifecycle:transition" value="{name}"/>' for name in ("start", "COMPLETE")]
+    rows = "".join(row.format(extra) for extra in (*transitions, ""))
+    file = tmp_path / "log.xes"
+    file.write_text(f'<log><trace><string key="concept:name" value="ada"/>{rows}</trace></log>')
+    report = await importer.run(file, Mapping(preset=XesLog(only_complete=True)), "acme", "file")
+    assert (report.rows, report.accepted, report.left_out, settled(report)) == (3, 2, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.ndjson"])
+async def test_a_preset_for_another_kind_of_file_is_told(importer: Importer, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("a,b\n1,2\n" if name.endswith("csv") else '{"a": 1}\n')
+    with pytest.raises(InvalidInput, match="reads XES"):
+        await importer.run(tmp_path / name, Mapping(preset=XesLog()), "acme", "file")
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "`;`"), ("\t", "tabs"), ("|", "`|`")])
+async def test_other_marks_than_commas_are_named(importer: Importer, tmp_path: Path, mark: str, name: str) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text(f"user{mark}event{mark}time\nada{mark}x{mark}2024-03-13\n")
+    with pytest.raises(InvalidInput, match=f"separated by {re.escape(name)}.*commas"):
+        await importer.preview(file, MAPPING, "acme", "import")
+
+
+async def test_options_of_xes_are_named_for_another_file(importer: Importer, tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    write_rows(file, 3)
+    mapping = Mapping.parse(["userId=user"], preset=XesLog("session"))
+    with pytest.raises(InvalidInput, match=r"holds CSV; what you ask for reads XES logs\. Leave out --trace-is"):
+        await importer.preview(file, mapping, "acme", "import")
+
+
+def test_an_error_stands_for_itself_without_the_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "x.csv"
+    write_rows(file, 3)
+    with _bar(file) as advance:
+        advance(10, 3)
+    assert "x.csv" in capsys.readouterr().err
+    with suppress(InvalidInput), _bar(file):
+        raise InvalidInput("no")
+    assert capsys.readouterr().err.strip() == ""

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from gateway.clock import ServerClock
+from gateway.errors import Unavailable
 from gateway.model.event import Event, EventType
-from gateway.model.identity import digest
-from gateway.pipeline.derive import Derivation
-from gateway.pipeline.folding import Fold
+from gateway.model.identity import LANES, digest, lane_of
 from gateway.pipeline.owner import Deriver
 from gateway.store import collections
-from gateway.store.database import Database
-from gateway.store.events import Events, to_document
-from gateway.store.identities import Identities
-from gateway.store.lanes import Lanes, LeaseLost
-from gateway.store.users import Journeys, Sessions, Users
-from tests.flow.test_derive_equals_oracle import START, contract
+from gateway.store.database import Database, Session
+from gateway.store.events import to_document
+from gateway.store.lanes import Lanes, Lease, LeaseLost
+from tests.flow.test_derive_equals_oracle import START, deriver_of
+from tests.pace import PATIENCE
 
 
 def deriver(database: Database, *, lease_seconds: float = 1.0) -> Deriver:
-    fold = Fold(
-        Events(database), Identities(database), Users(database), Sessions(database), Journeys(database), contract()
-    )
-    return Deriver(database, Derivation(Lanes(database), fold), ServerClock(), lease_seconds=lease_seconds)
+    return deriver_of(database, ServerClock(), lease_seconds=lease_seconds)
 
 
-def event(number: int, name: str = "View", at: int = START) -> Event:
+def event(number: int, name: str = "View", at: int = START, user: str | None = None) -> Event:
     return Event(
         id=digest("event", str(number)),
         workspace="w",
@@ -37,7 +36,7 @@ def event(number: int, name: str = "View", at: int = START) -> Event:
         message_id=str(number),
         type=EventType.TRACK,
         name=name,
-        user_id=f"u{number % 5}",
+        user_id=user or f"u{number % 5}",
         anonymous_id=None,
         at=at + number,
         seq=number,
@@ -51,8 +50,8 @@ async def store(database: Database, events: list[Event]) -> None:
 
 
 async def derived(database: Database, count: int) -> None:
-    async with asyncio.timeout(20):
-        while await database.count("work", {}) < count:  # noqa: ASYNC110 - the owner tells nobody
+    async with asyncio.timeout(PATIENCE):
+        while await database.count("work", {"pending": None}) < count:  # noqa: ASYNC110 - the owner tells nobody
             await asyncio.sleep(0.05)
 
 
@@ -63,20 +62,146 @@ async def prepared(database: Database) -> Database:
     return database
 
 
-async def test_a_second_owner_waits_and_takes_over_when_the_first_stops(prepared: Database) -> None:
-    first, second = deriver(prepared), deriver(prepared)
+async def lanes_of(database: Database) -> dict[str | None, int]:
+    """How many lanes each owner has."""
+    rows = await database.find("lanes", {"_id": {"$in": list(range(LANES))}})
+    return dict(Counter(row["owner"] for row in rows))
+
+
+async def shared(database: Database, *counts: int) -> None:
+    """Wait until the lanes are shared so."""
+    async with asyncio.timeout(PATIENCE):
+        while sorted((await lanes_of(database)).values()) != sorted(counts):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_owners_share_the_lanes_and_take_over_when_one_stops(prepared: Database) -> None:
+    first, second, third = deriver(prepared), deriver(prepared), deriver(prepared)
     running = asyncio.create_task(first.run())
+    await shared(prepared, 16)
     await store(prepared, [event(number) for number in range(20)])
     await derived(prepared, 20)
-    waiting = asyncio.create_task(second.run())
-    await asyncio.sleep(0.5)
-    first.stop()
-    await running
+    others = [asyncio.create_task(second.run()), asyncio.create_task(third.run())]
+    await shared(prepared, 6, 6, 4)
     await store(prepared, [event(number) for number in range(20, 40)])
     await derived(prepared, 40)
+    first.stop()
+    stopped = time.monotonic()
+    await running
+    await shared(prepared, 8, 8)
+    print(f"handed over within {time.monotonic() - stopped:.2f} s")
+    await store(prepared, [event(number) for number in range(40, 60)])
+    await derived(prepared, 60)
+    for other in (second, third):
+        other.stop()
+    await asyncio.gather(*others)
+    assert await lanes_of(prepared) == {None: 16}
+    assert await prepared.count("feed", {"kind": "event"}) == 60
+    assert sum(row["events"] for row in await prepared.find("users", {})) == 60
+
+
+async def test_what_a_silent_owner_had_is_taken_over_and_it_writes_nothing_more(prepared: Database) -> None:
+    silent, heir = deriver(prepared, lease_seconds=0.5), deriver(prepared, lease_seconds=0.5)
+    lease = await Lanes(prepared).acquire("silent", 0.5)
+    assert lease is not None
+    running = asyncio.create_task(heir.run())
+    async with asyncio.timeout(PATIENCE):
+        while set(await lanes_of(prepared)) & {"silent", None}:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await store(prepared, [event(number) for number in range(20)])
+    with suppress(LeaseLost):  # unless the heir was faster, and nothing is left to write
+        await silent.apply(lease, [event(number) for number in range(20)])
+    await derived(prepared, 20)
+    heir.stop()
+    await running
+    assert await prepared.count("feed", {"kind": "event"}) == 20
+
+
+async def test_what_a_dead_owner_left_open_holds_nobody_up(prepared: Database) -> None:
+    """mongod would keep the locks of a transaction whose process is gone for a minute."""
+    lanes, heir = Lanes(prepared), deriver(prepared, lease_seconds=0.5)
+    async with prepared.lasting_session() as session:
+        await lanes.attend("dead", 0.5, session=dict(session.session_id))
+        lease = await lanes.acquire("dead", 0.5)
+        assert lease is not None
+        await lanes.attend("dead", 0.5, session=dict(session.session_id))
+        left = asyncio.Event()
+
+        async def never_commits(transaction: Session) -> None:
+            await lanes.fence(lease, lease.lanes, heads={}, offset=None, session=transaction)
+            await prepared.insert_many("work", [{"_id": event(3).id, "workspace": "w"}], session=transaction)
+            left.set()
+            await asyncio.Event().wait()
+
+        dying = asyncio.create_task(prepared.with_transaction(never_commits, session=session))
+        await left.wait()
+        await store(prepared, [event(number) for number in range(10)])
+        began = time.monotonic()
+        running = asyncio.create_task(heir.run())
+        await derived(prepared, 10)
+        print(f"taken over from a dead owner within {time.monotonic() - began:.1f} s")
+        assert time.monotonic() - began < 8, "with_transaction itself gives up only after 10 s"
+        dying.cancel()
+        await asyncio.wait([dying])
+        heir.stop()
+        await running
+
+
+async def test_a_catch_up_that_was_broken_off_goes_on_where_it_stood(
+    prepared: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.pipeline.owner._PAGE", 50)
+    await store(prepared, [event(number) for number in range(300)])
+    first, applied = deriver(prepared), list[int]()
+    apply = Deriver.apply
+
+    async def counting(self: Deriver, lease: Lease, events: list[Event], **options: Any) -> None:
+        if len(applied) == 3:
+            first.stop()
+        applied.append(len(events))
+        await apply(self, lease, events, **options)
+
+    monkeypatch.setattr(Deriver, "apply", counting)
+    await first.run()
+    done = await prepared.count("work", {})
+    assert 150 <= done < 300
+    second = deriver(prepared)
+    running = asyncio.create_task(second.run())
+    await derived(prepared, 300)
     second.stop()
-    await waiting
-    assert await prepared.count("feed", {"kind": "event"}) == 40
+    await running
+    assert sum(applied) == 300, "nothing is gone through twice"
+    assert await prepared.count("feed", {"kind": "event"}) == 300
+
+
+async def test_a_lane_that_is_lost_is_dropped_and_the_rest_of_the_batch_derived(prepared: Database) -> None:
+    lanes, owner = Lanes(prepared), deriver(prepared)
+    lease = await lanes.acquire("owner", 0.05)
+    assert lease is not None
+    await asyncio.sleep(0.2)
+    other = await lanes.acquire("heir", 60, lanes=range(8))
+    assert other is not None
+    events = [event(number, user=f"user {number}") for number in range(64)]
+    await store(prepared, events)
+    await owner.apply(lease, events)
+    assert set(lease.lanes) == set(range(8, 16))
+    mine = {one.id for one in events if lane_of("w", one.sk) >= 8}
+    assert {bytes(row["_id"]) for row in await prepared.find("work", {})} == mine
+    assert 0 < len(mine) < 64
+    await owner.apply(other, events)
+    while await owner.work_off(lease) + await owner.work_off(other):
+        pass
+    assert await prepared.count("feed", {"kind": "event"}) == 64
+
+
+async def test_lanes_that_are_ahead_are_not_taken_under_an_older_contract(prepared: Database) -> None:
+    lanes = Lanes(prepared)
+    newer = await lanes.acquire("newer", 60, lanes=range(4), contract=2)
+    assert newer is not None
+    await lanes.release(newer)
+    older = await lanes.acquire("older", 60, contract=1)
+    assert older is not None
+    assert set(older.lanes) == set(range(4, 16))
 
 
 async def test_an_owner_that_lost_the_lease_writes_nothing(prepared: Database) -> None:
@@ -92,10 +217,10 @@ async def test_an_owner_that_lost_the_lease_writes_nothing(prepared: Database) -
         assert await prepared.count(collection, {}) == 0
 
 
-async def test_a_lease_is_not_given_twice(prepared: Database) -> None:
+async def test_no_lane_is_given_twice(prepared: Database) -> None:
     lanes = Lanes(prepared)
     got = await asyncio.gather(*(lanes.acquire(f"owner{number}", 60) for number in range(8)))
-    assert sum(lease is not None for lease in got) == 1
+    assert sorted(lane for lease in got if lease is not None for lane in lease.lanes) == list(range(LANES))
 
 
 async def test_events_stored_before_the_first_owner_are_derived(prepared: Database) -> None:
@@ -118,7 +243,7 @@ async def test_time_alone_turns_a_journey_abandoned_and_says_so(prepared: Databa
     await derived(prepared, 1)
     rows = await prepared.find("journeys", {})
     assert [row["status"] for row in rows] == ["active"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not await prepared.count("journeys", {"status": "abandoned"}):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     owner.stop()
@@ -157,10 +282,10 @@ async def test_a_failure_nobody_foresaw_is_tried_again(prepared: Database, monke
     owner, failures = deriver(prepared), iter([True, True])
     publish = Lanes.publish
 
-    async def sometimes(self: Lanes, *arguments: object, **options: object) -> object:
+    async def sometimes(self: Lanes, *arguments: object, **options: object) -> None:
         if next(failures, False):
             raise KeyError("planted")
-        return await publish(self, *arguments, **options)  # type: ignore[arg-type]
+        await publish(self, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Lanes, "publish", sometimes)
     running = asyncio.create_task(owner.run())
@@ -169,3 +294,25 @@ async def test_a_failure_nobody_foresaw_is_tried_again(prepared: Database, monke
     owner.stop()
     await running
     assert await prepared.count("feed", {"kind": "event"}) == 10
+
+
+async def test_a_commit_of_unknown_outcome_is_found_to_have_happened(
+    prepared: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, unknown = deriver(prepared), iter([True, True])
+    committed = Lanes.committed
+
+    def sometimes(self: Lanes, *arguments: Any) -> None:
+        if next(unknown, False):
+            raise Unavailable("planted: it was committed, and nobody heard of it")
+        committed(self, *arguments)
+
+    monkeypatch.setattr(Lanes, "committed", sometimes)
+    running = asyncio.create_task(owner.run())
+    await store(prepared, [event(number) for number in range(10)])
+    await derived(prepared, 10)
+    await store(prepared, [event(number) for number in range(10, 20)])
+    await derived(prepared, 20)
+    owner.stop()
+    await running
+    assert await prepared.count("feed", {"kind": "event"}) == 20

@@ -77,8 +77,8 @@ class Served:
         while await self.gateway.events.underived(WORKSPACE):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         heads, _ = await Feed(self.gateway.database).heads_and_floors()
-        async with self.gateway.database.transaction() as session:
-            await Lanes(self.gateway.database).trim(heads, session)
+        database = self.gateway.database
+        await database.with_transaction(lambda session: Lanes(database).trim(heads, session))
 
     async def ask(self, token: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         """The whole answer to a query."""
@@ -145,12 +145,12 @@ async def test_an_address_opens_the_page_once_and_its_code_is_gone_at_once(page:
 
 
 KEEP = """sessionStorage.setItem('journey-gateway.page', JSON.stringify({{
-  ...JSON.parse(sessionStorage.getItem('journey-gateway.page')), expiresAt: Date.now() + 1500, {more} }}))"""
+  ...JSON.parse(sessionStorage.getItem('journey-gateway.page')), expiresAt: Date.now() + {left}, {more} }}))"""
 
 
 async def test_a_token_that_ends_soon_is_renewed_and_live_goes_on(page: Page, served: Served) -> None:
     await opened(page, served)
-    await page.evaluate(KEEP.format(more=""))
+    await page.evaluate(KEEP.format(left=20_000, more=""))
     await page.call("Page.reload")
     await page.until("JSON.parse(sessionStorage.getItem('journey-gateway.page')).expiresAt > Date.now() + 60_000")
     await page.until(LIVE)
@@ -159,7 +159,7 @@ async def test_a_token_that_ends_soon_is_renewed_and_live_goes_on(page: Page, se
 
 async def test_a_token_that_no_longer_opens_ends_in_words_not_in_errors(page: Page, served: Served) -> None:
     await opened(page, served)
-    await page.evaluate(KEEP.format(more="token: 'expired'"))
+    await page.evaluate(KEEP.format(left=20_000, more="token: 'expired'"))
     await page.call("Page.reload")
     await page.until("document.querySelector('#welcome h2')?.textContent === 'The page has signed out'")
     assert await page.evaluate("document.querySelector('#areas').hidden && sessionStorage.length === 0")

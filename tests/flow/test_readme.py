@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.conftest import ROOT, free_port
+from tests.pace import PATIENCE
 
 BLOCK = re.compile(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", re.M | re.S)
 ECOM = ROOT.parent / "shared" / "data" / "ecom.csv.gz"
@@ -43,7 +44,7 @@ class Reader:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=3 * PATIENCE,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -69,7 +70,7 @@ def reader(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     process = subprocess.Popen(
         [str(command), "serve", "--demo", "--port", str(port)], cwd=folder, env=environment, stdout=log, stderr=log
     )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 3 * PATIENCE
     while "Eight weeks" not in (folder / "log").read_text():
         assert process.poll() is None, (folder / "log").read_text()
         assert time.monotonic() < deadline, (folder / "log").read_text()
@@ -77,7 +78,7 @@ def reader(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     lines = (folder / ".gateway" / "demo.env").read_text().splitlines()
     yield Reader(folder, {**environment, **dict(line.split("=", 1) for line in lines)})
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     log.close()
 
 
@@ -136,7 +137,7 @@ async def test_the_real_log_shows_its_published_figures(reader: Reader) -> None:
 
 
 def test_make_run_and_make_test_are_what_the_makefile_has() -> None:
-    """`make run` itself is started by tests/flow/test_make.py, `make test` is what runs this."""
+    """`make run` itself is started by tests/flow/test_start.py, `make test` is what runs this."""
     (start,) = [text for text in blocks("sh", None) if "make run" in text]
     for line in start.strip().splitlines():
         target = line.split("#")[0].split()[1]

@@ -13,9 +13,12 @@ import pytest
 
 from gateway.store.embedded import EmbeddedMongod
 from tests.flow.conftest import RunningGateway, free_port
+from tests.pace import PATIENCE
 
 CALLS = """query {
-  events(first: 50) { totalCount nodes { name at ... on UntypedEvent { type userId anonymousId messageId source } } }
+  events(first: 50) { totalCount nodes { name at ... on UntypedEvent {
+    type userId anonymousId messageId source client { platform library libraryVersion }
+  } } }
 }"""
 
 
@@ -44,7 +47,19 @@ def rudder_client(gateway: RunningGateway, **options: Any) -> Any:
     return Client(gateway.write_key, host=gateway.url, **options)
 
 
-@pytest.mark.parametrize("make", [segment_client, rudder_client], ids=["segment-analytics-python", "rudder-sdk-python"])
+def sdks(*columns: str) -> pytest.MarkDecorator:
+    """Both SDKs, and the cells of the matrix that a test proves for them."""
+    made = {"segment-analytics-python": segment_client, "rudder-sdk-python": rudder_client}
+    return pytest.mark.parametrize(
+        "make",
+        [
+            pytest.param(make, id=name, marks=pytest.mark.matrix("SDK", f"pypi:{name}", *columns))
+            for name, make in made.items()
+        ],
+    )
+
+
+@sdks("identify", "track", "page", "screen", "group", "alias")
 @pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
 async def test_every_call_arrives_once(running: RunningGateway, make: Any, gzip: bool) -> None:
     failures: list[Any] = []
@@ -64,6 +79,10 @@ async def test_every_call_arrives_once(running: RunningGateway, make: Any, gzip:
     kinds = sorted(event["type"] for event in events)
     assert kinds == ["ALIAS", "GROUP", "IDENTIFY", "PAGE", "SCREEN", "TRACK", "TRACK", "TRACK"]
     assert {event["name"] for event in events} >= {"Product Added", "Home", "Cart", "Ünïcode ✓"}
+    for event in events:
+        assert event["client"]["platform"] == "SERVER"
+        assert event["client"]["library"] == "analytics-python"
+        assert event["client"]["libraryVersion"]
     user = running.until(
         """{ user(by: {userId: "ada"}) { eventCount traits journey(map: "purchase") { stage { key } }
              identities { type value } } }""",
@@ -91,7 +110,7 @@ def requests_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return statuses
 
 
-@pytest.mark.parametrize("make", [segment_client, rudder_client], ids=["segment-analytics-python", "rudder-sdk-python"])
+@sdks("batch")
 async def test_nothing_is_retried_needlessly(running: RunningGateway, make: Any, requests_seen: list[int]) -> None:
     client = make(running)
 
@@ -108,14 +127,14 @@ async def test_nothing_is_retried_needlessly(running: RunningGateway, make: Any,
 
 
 def wait_for(status: int, seen: list[int]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while status not in seen:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [segment_client, rudder_client], ids=["segment-analytics-python", "rudder-sdk-python"])
+@sdks("retry")
 async def test_a_stopped_mongod_makes_them_retry_and_lose_nothing(
     tmp_path: Path, mongod_binary: Path | None, make: Any, requests_seen: list[int]
 ) -> None:

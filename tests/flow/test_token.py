@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from gateway.access.callers import Callers
 from gateway.access.tokens import PAGE_PERMISSIONS
+from gateway.errors import Unauthenticated
 from gateway.model.identity import Identity, Member
 from gateway.model.scope import Scope
 from gateway.store.database import Database
 from gateway.store.identities import Identities
-from tests.flow.doors import SETTINGS, Doors, basic, new_database, open_doors
+from tests.flow.doors import NOW, SETTINGS, Doors, basic, new_database, open_doors
 
 ANONYMOUS = Identity("anonymousId", "a-1")
 ADA = Identity("userId", "ada")
@@ -151,3 +153,109 @@ async def test_an_id_that_cannot_be_stored_is_refused(doors: Doors) -> None:
 
 async def test_get_is_told_to_use_post(doors: Doors) -> None:
     assert (await doors.client.get("/v1/token")).status_code == 405
+
+
+# -- for how long, and by whom ----------------------------------------------------------------------------------------
+
+
+async def test_a_token_may_be_asked_for_less_time_than_the_longest(doors: Doors) -> None:
+    reply = await bearer(doors, {"userId": "ada", "minutes": 5}, doors.api_key)
+    assert reply.json()["expiresAt"] == "2024-03-13T10:26:14+00:00"
+    assert doors.tokens.grant(reply.json()["token"]).expires_at == NOW + 5 * 60_000
+    visitor = await doors.post("/v1/token", {"anonymousId": "a-1", "minutes": SETTINGS.token_minutes})
+    assert visitor.status_code == 200
+
+
+@pytest.mark.parametrize("minutes", [0, -1, 61, 2**62, 1.5, "5", True, []])
+async def test_a_time_that_cannot_be_had_is_refused_with_the_longest(doors: Doors, minutes: Any) -> None:
+    reply = await bearer(doors, {"userId": "ada", "minutes": minutes}, doors.api_key)
+    assert reply.status_code == 400
+    assert f"from 1 to {SETTINGS.token_minutes}" in reply.json()["message"]
+
+
+async def test_a_token_ends_with_the_key_that_minted_it(doors: Doors) -> None:
+    book = doors.keyring.book
+    end = NOW + 10 * 60_000 + 999
+    key = await book.create_api_key(doors.workspace, ["tokens:mint"], expires_at=end)
+    reply = await bearer(doors, {"userId": "ada"}, key.value)
+    assert reply.json()["expiresAt"] == "2024-03-13T10:31:14+00:00", "no later than the key, on a full second"
+    token = reply.json()["token"]
+    assert doors.tokens.grant(token).key == key.id
+    callers = Callers(doors.keyring, doors.tokens)
+    assert (await callers.grant_of(f"Bearer {token}")).scope.subject == ADA
+
+    write = await book.create_write_key(doors.workspace, "web")
+    visitor = (await doors.post("/v1/token", {"anonymousId": "a-1"}, key=write.value)).json()["token"]
+    assert (await callers.grant_of(f"Bearer {visitor}")).scope.visitor
+    for made, minted in ((key, token), (write, visitor)):
+        await book.revoke(await book.find(doors.workspace, made.id))
+        doors.clock.advance(5_000)
+        with pytest.raises(Unauthenticated, match="minted this token"):
+            await callers.grant_of(f"Bearer {minted}")
+
+
+async def test_a_token_cannot_mint_itself_a_longer_one(doors: Doors) -> None:
+    page = doors.tokens.mint_page(doors.workspace, 1)
+    reply = await bearer(doors, {"anonymousId": "a-1"}, page)
+    assert doors.tokens.grant(reply.json()["token"]).expires_at == NOW + 60_000
+
+
+async def test_origin_and_rate_of_a_write_key_hold_here_too(doors: Doors) -> None:
+    key = await doors.keyring.book.create_write_key(
+        doors.workspace, "web", origins=["https://shop.example"], rate=1, burst=2
+    )
+    for origin, status in (("https://evil.example", 403), ("https://shop.example", 200), ("https://shop.example", 200)):
+        reply = await doors.post("/v1/token", {"anonymousId": "a-1"}, key=key.value, origin=origin)
+        assert reply.status_code == status, reply.text
+    limited = await doors.post("/v1/token", {"anonymousId": "a-1"}, key=key.value)
+    assert (limited.status_code, limited.json()["code"]) == (429, "RATE_LIMITED")
+    assert limited.headers["retry-after"] == "1"
+
+
+async def test_a_write_key_may_come_as_a_bearer_too(doors: Doors) -> None:
+    assert (await bearer(doors, {"anonymousId": "a-1"}, doors.write_key)).status_code == 200
+
+
+async def test_whether_there_is_a_user_cannot_be_found_out(doors: Doors) -> None:
+    await known(doors, ADA)
+    page = doors.tokens.mint_page(doors.workspace, 60)
+    for ask in (
+        lambda user: doors.post("/v1/token", {"userId": user}),
+        lambda user: bearer(doors, {"userId": user}, page),
+    ):
+        there, not_there = await ask("ada"), await ask("bob")
+        assert (there.status_code, there.content) == (not_there.status_code, not_there.content)
+        assert there.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"userId": 7}, '`userId` is a number. Send the id as a text: "7"'),
+        ({"anonymousId": 7.5}, "`anonymousId` is a number"),
+        ({"userId": True}, "`userId` must be a text"),
+        ({"userId": ["ada"]}, "`userId` must be a text"),
+        ({"userId": "x" * 256}, "`userId` has 256 characters; ids may have 255"),
+        ({"userId": "ada", "anonymousId": "a-1"}, "one `userId`, one `anonymousId` or one `code`"),
+    ],
+)
+async def test_a_refusal_says_what_is_wrong_with_the_id(doors: Doors, body: Any, said: str) -> None:
+    reply = await bearer(doors, body, doors.api_key)
+    assert reply.status_code == 400
+    assert said in reply.json()["message"]
+
+
+@pytest.mark.parametrize("body", [{"userId": "ada", "minute": 5}, {"userId": "ada", "Minutes": 5}])
+async def test_a_field_that_means_nothing_is_not_overlooked(doors: Doors, body: dict[str, Any]) -> None:
+    reply = await bearer(doors, body, doors.api_key)
+    assert reply.status_code == 400
+    assert f"`{list(body)[1]}` means nothing here" in reply.json()["message"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"", b'{"userId": "' + b"x" * 20_000 + b'"}'])
+async def test_a_refusal_speaks_of_tokens_not_of_events_alone(doors: Doors, body: bytes) -> None:
+    headers = {"authorization": f"Bearer {doors.api_key}"}
+    reply = await doors.client.post("/v1/token", content=body, headers=headers)
+    assert reply.status_code in (400, 413)
+    assert '"event"' not in reply.json()["message"]
+    assert "smaller batches" not in reply.json()["message"]

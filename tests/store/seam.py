@@ -10,6 +10,7 @@ from typing import Any
 from pymongo.monitoring import CommandFailedEvent, CommandStartedEvent, CommandSucceededEvent
 
 from gateway.store.database import CommandListener, Database, Document, Stream
+from tests.pace import PATIENCE
 
 
 class Commands(CommandListener):
@@ -53,7 +54,7 @@ async def stored(database: Database, collection: str = "events") -> list[Any]:
 async def take(stream: Stream, count: int) -> list[Document]:
     """Exactly the next `count` changes."""
     taken: list[Document] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(taken) < count:
             taken += await stream.next_batch(count - len(taken))
     return taken

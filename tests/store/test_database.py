@@ -14,6 +14,7 @@ from gateway.store.database import (
     Index,
     InsertOne,
     UpdateOne,
+    connect,
 )
 from tests.store.seam import Commands, failing, numbered, stored
 
@@ -152,3 +153,10 @@ async def test_no_driver_error_gets_out(store: Database) -> None:
     for operation in operations:
         with pytest.raises(GatewayError):
             await operation()
+
+
+async def test_an_option_that_the_driver_does_not_know_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    await connect("mongodb://127.0.0.1:1/?replicaSet=rs0&tlsx=true", "x").close()
+    (told,) = caplog.records
+    assert told.message == "GATEWAY_MONGO_URI has an option that the driver does not know"
+    assert vars(told)["option"] == "tlsx"

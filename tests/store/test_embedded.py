@@ -98,6 +98,7 @@ async def test_a_first_start_makes_a_private_directory_that_git_ignores(start: S
     assert await stored(mongod) == [1]
 
 
+@pytest.mark.timed
 async def test_stopping_ends_the_process_and_a_restart_finds_the_data_at_the_same_port(start: Start) -> None:
     first = await start()
     await insert(first, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from gateway.access import keys as keys_module
 from gateway.access.keys import KeyRing, WriteKey
 from gateway.clock import FrozenClock
-from gateway.errors import InvalidInput, Unauthenticated
+from gateway.errors import InvalidInput, RateLimited, Unauthenticated
 from gateway.model.scope import PERMISSIONS, Scope
-from gateway.store.database import Database
+from gateway.store.database import Database, connect
 from gateway.store.keys import Keys
 from tests.flow.doors import new_database
+from tests.store.seam import Commands, failing
 
 NOW = 1_710_325_274_000
 
@@ -154,3 +156,127 @@ async def test_a_page_code_expires(ring: KeyRing, clock: FrozenClock) -> None:
 async def test_workspaces_are_those_with_keys(ring: KeyRing) -> None:
     await ring.create_write_key("zeta", "web")
     assert "zeta" in await ring.workspaces()
+
+
+async def test_a_key_that_ends_opens_until_then(ring: KeyRing, clock: FrozenClock) -> None:
+    made = await ring.book.create_api_key("acme", ["kpis:read"], expires_at=NOW + 1_500)
+    grant = await ring.api_grant(made.value)
+    assert (grant.expires_at, grant.key) == (NOW + 1_500, made.id)
+    clock.advance(1_499)
+    await ring.api_key(made.value)
+    clock.advance(1)  # although what is remembered is younger than 5 s
+    with pytest.raises(Unauthenticated, match="has expired"):
+        await ring.api_key(made.value)
+
+
+async def test_only_keys_with_a_rate_are_slowed(ring: KeyRing) -> None:
+    slow = await ring.write_key((await ring.book.create_write_key("acme", "web", rate=1, burst=2)).value)
+    fast = await ring.write_key(await ring.create_write_key("acme", "web"))
+    ring.spend(slow, 2)
+    with pytest.raises(RateLimited):
+        ring.spend(slow, 1)
+    for _ in range(100):
+        ring.spend(fast, 2_500)
+
+
+async def test_the_minter_of_a_token_is_found_in_its_own_workspace_only(ring: KeyRing, clock: FrozenClock) -> None:
+    made = await ring.book.create_write_key("acme", "web")
+    await ring.check_minter("acme", made.id)
+    for workspace, key in (("other", made.id), ("acme", "0" * 16), ("acme", ""), ("acme", "no id"), ("acme", "ab")):
+        with pytest.raises(Unauthenticated, match="minted"):
+            await ring.check_minter(workspace, key)
+    await ring.book.revoke(await ring.book.find("acme", made.id))
+    clock.advance(5_000)
+    with pytest.raises(Unauthenticated, match="minted"):
+        await ring.check_minter("acme", made.id)
+
+
+# -- what other processes do ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "NOTICE_SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("how", ["revoke", "rotate"])
+async def test_a_change_in_another_process_is_noticed_although_the_clock_stands(
+    ring: KeyRing, prepared: Database, clock: FrozenClock, how: str
+) -> None:
+    other = KeyRing(Keys(prepared), clock).book
+    made = await other.create_api_key("acme", ["kpis:read"])
+    async with ring.following():
+        with ring.bell() as bell, ring.bell() as second:
+            await asyncio.wait_for(bell.rung, 5)  # once at the start
+            bell.hang()
+            await ring.api_key(made.value)
+            entry = await other.find("acme", made.id)
+            await (other.revoke(entry) if how == "revoke" else other.rotate(entry, overlap_ms=0))
+            await asyncio.wait_for(bell.rung, 5)
+            assert second.rung.done()
+            with pytest.raises(Unauthenticated, match="was revoked"):
+                await ring.api_key(made.value)
+        assert not ring._bells
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_use_is_written_in_the_background_and_once(
+    mongo_uri: str, prepared: Database, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "USES_SECONDS", 60.0)
+    commands = Commands()
+    database = connect(mongo_uri, prepared.name, listeners=[commands])
+    ring = KeyRing(Keys(database), clock)
+    made = [await ring.book.create_write_key("used", "web") for _ in range(2)]
+
+    async def used() -> list[int | None]:
+        return [(await ring.book.find("used", one.id)).last_used_at for one in made]
+
+    before = commands.count("update")
+    async with ring.following():
+        for _ in range(50):
+            await ring.write_key(made[0].value)
+        await asyncio.sleep(0.1)
+        assert (commands.count("update"), await used()) == (before, [None, None])
+        clock.advance(60_000)
+        await ring.write_key(made[0].value)
+        while await used() != [NOW + 60_000, None]:  # noqa: ASYNC110 - another task writes it
+            await asyncio.sleep(0.02)
+        assert commands.count("update") == before + 1
+        await ring.write_key(made[1].value)
+    assert await used() == [NOW + 60_000, NOW + 60_000], "written at the end too"
+    await database.close()
+
+
+async def test_notes_that_could_not_be_written_are_kept(ring: KeyRing, prepared: Database) -> None:
+    key = await ring.create_write_key("kept", "web")
+    await ring.write_key(key)
+    async with failing(prepared, "update", times=1, errorCode=8_000):
+        with pytest.raises(Exception, match=r"\S"):
+            await ring._uses.write()
+    await ring._uses.write()
+    assert (await ring.book.find("kept", key)).last_used_at == NOW
+
+
+async def test_a_thousand_who_ask_at_once_wait_for_one_reading(
+    mongo_uri: str, prepared: Database, clock: FrozenClock
+) -> None:
+    commands = Commands()
+    database = connect(mongo_uri, prepared.name, listeners=[commands])
+    ring = KeyRing(Keys(database), clock)
+    key = await ring.create_api_key("acme", frozenset())
+    await asyncio.gather(*(ring.api_key(key) for _ in range(1_000)))
+    assert commands.count("find") == 1
+    await database.close()
+
+
+async def test_what_is_read_while_a_key_changes_is_not_remembered(ring: KeyRing) -> None:
+    key = await ring.create_api_key("acme", frozenset({"kpis:read"}))
+    reading = asyncio.create_task(ring.api_key(key))
+    await asyncio.sleep(0)
+    assert ring._reading
+    await ring._notice()  # a change, as this process sees it
+    await reading
+    assert not ring._cached
+    assert not ring._reading

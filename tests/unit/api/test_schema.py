@@ -53,6 +53,21 @@ def test_every_mutation_takes_one_input_and_answers_with_errors() -> None:
         assert str(payload.fields["errors"].type) == "[UserError!]!"
 
 
+def test_a_mutation_answers_with_nothing_that_a_visitor_must_not_know() -> None:
+    """Its answer is told even if the visitor became somebody meanwhile: gateway/api/telling.py."""
+    schema = build_schema(PUBLISHED.read_text())
+    assert schema.mutation_type is not None
+    found, waiting = set[str](), [get_named_type(one.type) for one in schema.mutation_type.fields.values()]
+    while waiting:
+        kind = waiting.pop()
+        if kind.name not in found and isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            found.add(kind.name)
+            waiting += [get_named_type(one.type) for one in kind.fields.values()]
+            waiting += schema.get_possible_types(kind) if isinstance(kind, GraphQLInterfaceType) else ()
+    assert found
+    assert not {"User", "Event", "Journey", "Session", "Node", "Query"} & found
+
+
 def test_of_a_message_everything_but_the_cursor_may_be_missing() -> None:
     schema = build_schema(PUBLISHED.read_text())
     for name, kind in schema.type_map.items():

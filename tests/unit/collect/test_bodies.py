@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from gateway.collect import bodies as bodies_module
-from gateway.collect.bodies import Bodies, read_json, read_object
-from gateway.errors import InvalidInput, TooLarge, Unavailable
+from gateway.collect.bodies import RECEIVE_SECONDS, Bodies, read_json, read_object
+from gateway.errors import InvalidInput, Late, TooLarge, Unavailable
+from gateway.pipeline.budget import Budget
+from tests.pace import PATIENCE
 
 
 class Sender:
@@ -36,7 +38,7 @@ class Sender:
 
 async def read(bodies: Bodies, sender: Sender, **headers: str) -> bytes:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with asyncio.timeout(5), bodies.read(Headers(named), sender) as body:
+    async with asyncio.timeout(PATIENCE), bodies.read(Headers(named), sender) as body:
         return body
 
 
@@ -68,10 +70,10 @@ async def test_a_zipped_body_that_shrinks_when_unzipped_is_counted_as_sent() -> 
 
 async def test_what_a_bomb_unzips_to_is_never_held() -> None:
     bomb = Sender(gzip.compress(b"\0" * 100_000_000))
-    bodies = Bodies(1_000)
+    budget = Budget()
     with pytest.raises(TooLarge):
-        await read(bodies, bomb, content_encoding="gzip")
-    assert bodies._in_flight == 0
+        await read(Bodies(1_000, budget=budget), bomb, content_encoding="gzip")
+    assert budget.held == 0
 
 
 async def test_a_sender_of_too_much_is_listened_to_for_a_while_so_that_it_hears_the_answer() -> None:
@@ -94,7 +96,7 @@ async def test_a_broken_body_that_has_ended_is_answered_at_once() -> None:
 
 
 async def test_bodies_in_flight_share_one_budget() -> None:
-    bodies = Bodies(10, in_flight_bytes=15)
+    bodies = Bodies(10, budget=Budget(15))
     async with bodies.read(Headers(), Sender(b"x" * 10)):
         with pytest.raises(Unavailable):
             await read(bodies, Sender(b"x" * 6))
@@ -107,22 +109,20 @@ async def test_bodies_in_flight_share_one_budget() -> None:
 
 
 async def test_a_failed_request_gives_its_bytes_back() -> None:
-    bodies = Bodies(10, in_flight_bytes=10)
+    bodies = Bodies(10, budget=Budget(10))
     with pytest.raises(RuntimeError):
         async with bodies.read(Headers(), Sender(b"x" * 10)):
             raise RuntimeError
     assert await read(bodies, Sender(b"x" * 10))
 
 
-async def test_a_sender_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies_module, "RECEIVE_SECONDS", 0.05)
-
+async def test_a_sender_that_stalls_is_given_up() -> None:
     async def stalled() -> Message:
         await asyncio.sleep(5)
         return {"type": "http.request"}
 
-    with pytest.raises(Unavailable, match="did not arrive"):
-        async with Bodies(10).read(Headers(), stalled):
+    with pytest.raises(Late, match="did not arrive"):
+        async with Bodies(10, seconds=0.05).read(Headers(), stalled):
             pass
 
 
@@ -209,3 +209,20 @@ def test_no_message_repeats_what_was_sent() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_object(b'{"email": "ada@example.org", ')
     assert "ada" not in str(refused.value)
+
+
+@pytest.mark.parametrize("pieces", [1, 5])
+async def test_a_length_that_is_too_large_is_answered_as_soon_as_nothing_more_comes(pieces: int) -> None:
+    """The sender says 11 bytes and stops after a few: nobody waits 30 s for the others."""
+    sender, began = Sender(*([b"x"] * 11)), time.monotonic()
+
+    async def stalling() -> Message:
+        if sender.taken == pieces:
+            await asyncio.Event().wait()
+        return await sender()
+
+    with pytest.raises(TooLarge):
+        async with Bodies(10).read(Headers({"content-length": "11"}), stalling):
+            pass
+    assert sender.taken == pieces
+    assert time.monotonic() - began < RECEIVE_SECONDS / 2

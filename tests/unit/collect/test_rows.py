@@ -145,3 +145,26 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     for missing in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(InvalidInput, match=f"{missing} cannot be read"):
             RowFile(missing)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"who,what\rada,x\r", "a carriage return without a line feed stands in it. Save it with the line ends"),
+        ("who,what\nada,x\n".encode("utf-16"), "not valid UTF-8. Save it as CSV in UTF-8."),
+        (b"\x89PNG\r\n\x1a\n\0\0", "not valid UTF-8. Save it as CSV in UTF-8."),
+        (b'"who,what\n', "a quote is not closed."),
+    ],
+)
+def test_a_first_line_that_cannot_be_read_says_what_to_do(path: Path, text: bytes, said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read(path, text)
+    assert said in str(refused.value)
+    assert "newline=''" not in str(refused.value)
+
+
+def test_a_carriage_return_in_a_row_is_told_in_our_words(path: Path) -> None:
+    broken, good = read(path, b"a,b\n1,2\r3\n4,5\n")
+    assert isinstance(broken.content, Refused)
+    assert str(broken.content) == "The row is not valid CSV: a carriage return without a line feed stands in it."
+    assert told(good) == {"a": "4", "b": "5"}

@@ -92,3 +92,20 @@ def test_a_map_can_be_sent_to_another_process_and_used_as_a_key() -> None:
     assert copy == original
     assert hash(copy) == hash(original)
     assert copy.entering("X") == original.entering("X")
+
+
+def test_branches_name_what_is_expected_next_and_repeating_stages_follow_the_later_ones() -> None:
+    rule = (EventRule("r", "E"),)
+    split = journey(
+        Stage("browse", "Browse", rule, repeats=True),
+        Stage("cart", "Cart", rule),
+        Stage("pay", "Pay", rule, next=("bought", "browse"), repeats=True),
+        Stage("bought", "Bought", rule, completes=True),
+    )
+    assert next_keys(split, "cart") == ["pay", "browse"]
+    assert list(split.moves("cart", left=False)) == ["pay", "bought", "browse"]
+    assert next_keys(split, "pay") == ["bought", "browse"]
+    assert [stage.key for stage in split.next_stages("pay", left=True)] == ["bought", "browse", "pay"]
+    assert [stage.key for stage in split.next_stages("cart", left=True)] == ["pay", "browse"]
+    assert list(split.moves("bought", left=False)) == []
+    assert split.event_names == {"E"}

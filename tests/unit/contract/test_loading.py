@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway.contract import Condition, Funnel, FunnelStep, load_contract
+from gateway.contract import (
+    Condition,
+    Difference,
+    Funnel,
+    FunnelStep,
+    differences,
+    load_contract,
+    load_texts,
+)
+from gateway.errors import ContractError
 from tests.unit.contract.acme import JOURNEY, edit, problems, write_acme
 
 
@@ -133,3 +142,74 @@ def test_the_hashes_of_known_files_stay_the_same(folder: Path) -> None:
     contract = load_contract(folder)
     assert contract.journeys_hash == "0770991966cf4400a56b6f76671db8dd"
     assert contract.kpis["activation"].hash == "6936796cc5a6528621ce87f18f4ea54a"
+
+
+def test_the_texts_of_a_folder_are_the_same_contract(folder: Path) -> None:
+    contract = load_contract(folder)
+    assert set(contract.files) == {"journeys/trial.yaml", "kpis/activation.yaml", "kpis/ease.yaml"}
+    assert contract.files["journeys/trial.yaml"] == JOURNEY
+    again = load_texts(contract.name, contract.files)
+    assert again == contract
+    assert (again.hash, again.journeys_hash) == (contract.hash, contract.journeys_hash)
+
+
+def test_the_hash_changes_with_every_letter(folder: Path) -> None:
+    before = load_contract(folder)
+    edit(folder, "journeys/trial", "key: trial\n", "# a comment\nkey: trial\n")
+    after = load_contract(folder)
+    assert after == before
+    assert after.hash != before.hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("abandonedAfter: 12h", "abandonnedAfter: 12h"),
+        ("event: Event Sent", "event: [Event Sent"),
+        ("  - key: signup", "  - key: first_event"),
+        ("goal: See it work", "goal: |\n  \x01"),
+    ],
+)
+def test_mistakes_in_texts_are_told_as_those_of_files(folder: Path, old: str, new: str) -> None:
+    files = {**load_contract(folder).files}
+    files["journeys/trial.yaml"] = files["journeys/trial.yaml"].replace(old, new)
+    with pytest.raises(ContractError) as of_texts:
+        load_texts("acme", files)
+    edit(folder, "journeys/trial", old, new)
+    assert of_texts.value.problems == problems(folder)
+    assert of_texts.value.problems[0].startswith("acme/journeys/trial.yaml:")
+
+
+def test_texts_that_nobody_would_read_are_refused(folder: Path) -> None:
+    files = {**load_contract(folder).files, "flags/new.yaml": "key: new\n", "kpis/deep/er.yaml": "key: er\n"}
+    with pytest.raises(ContractError) as refused:
+        load_texts("acme", files)
+    assert [problem.partition(":1: ")[0] for problem in refused.value.problems] == [
+        "acme/flags/new.yaml",
+        "acme/kpis/deep/er.yaml",
+    ]
+    with pytest.raises(ContractError, match="the folder holds no contract"):
+        load_texts("acme", {})
+
+
+def test_a_contract_that_no_document_could_hold_is_refused(folder: Path) -> None:
+    filling = "# " + "x" * 250_000 + "\n"
+    files = {**load_contract(folder).files}
+    for number in range(34):
+        files[f"kpis/k{number}.yaml"] = files["kpis/ease.yaml"].replace("key: ease", f"key: k{number}") + filling
+    with pytest.raises(ContractError, match="more than 8 MB together"):
+        load_texts("acme", files)
+
+
+def test_differences_name_what_says_something_else(folder: Path) -> None:
+    before = load_contract(folder)
+    edit(folder, "journeys/trial", "abandonedAfter: 12h", "abandonedAfter: 13h")
+    edit(folder, "kpis/ease", "key: ease", "# the same\nkey: ease")
+    (folder / "kpis" / "activation.yaml").unlink()
+    after = load_contract(folder)
+    assert differences(before, after) == [
+        Difference("map", "trial", "changed"),
+        Difference("kpi", "activation", "removed"),
+    ]
+    assert differences(None, after) == [Difference("map", "trial", "added"), Difference("kpi", "ease", "added")]
+    assert differences(after, after) == []

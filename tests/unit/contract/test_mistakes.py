@@ -102,6 +102,46 @@ def folder(tmp_path: Path) -> Path:
             "move completes: true to the last stage, or end the map there",
         ),
         (
+            "optional: true",
+            "next: [frist_event]",
+            "11 stages[0].next[0]: no stage has the key 'frist_event' - did you mean 'first_event'?",
+        ),
+        ("optional: true", "next: [x]", "11 stages[0].next[0]: no stage has the key 'x' - use one of: first_event"),
+        (
+            "optional: true",
+            "next: [signup, first_event]",
+            "11 stages[0].next[0]: 'signup' cannot follow itself - "
+            "remove it; repeats: true lets a run come back to a stage that it left",
+        ),
+        (
+            "  - key: first_event",
+            "  - {key: more, label: More, enter: [{event: More}], next: [signup, first_event]}\n  - key: first_event",
+            "17 stages[1].next[0]: 'signup' comes earlier and does not repeat - "
+            "add repeats: true to 'signup', or put it after 'more'",
+        ),
+        (
+            "    optional: true",
+            "    next: [first_event]\n    enter: [{event: S}]\n  - key: more\n    label: More",
+            "13 stages[1]: no stage leads to 'more' - add more to the next of the stage it follows",
+        ),
+        (
+            "completes: true",
+            "completes: true\n    limit: 1d",
+            "24 stages[1].limit: 'first_event' completes the journey, so that its limit never counts - remove limit",
+        ),
+        ("optional: true", "limit: 600w", "11 stages[0].limit: '600w' is too long - write at most ten years"),
+        (
+            "optional: true",
+            "leave: [{evnt: Left}]",
+            "11 stages[0].leave[0]: unknown key 'evnt' - did you mean 'event'?",
+        ),
+        (
+            "abandonedAfter: 12h",
+            "abandonedAfter: 12h\nrestart: []",
+            "8 restart: has 0 entries - write at least 1 "
+            "(the events that end an open run as abandoned; the same event may begin the next)",
+        ),
+        (
             "gte: 18",
             "gte: 18, lt: 99",
             "16 stages[0].enter[0].where[1]: gte and lt stand together - "

@@ -28,6 +28,9 @@ def test_the_shop_has_the_purchase_map_with_its_stages_and_rules() -> None:
         ("purchased", ["Order Completed"]),
     ]
     assert [stage.key for stage in purchase.stages if stage.completes] == ["purchased"]
+    assert [stage.key for stage in purchase.stages if stage.repeats] == ["cart"]
+    assert purchase.stage("checkout").next == ("purchased", "cart")
+    assert purchase.stage("checkout").leave[0].id == "purchase.checkout.leave[0]"
     assert purchase.stage("cart").enter[0].id == "purchase.cart.enter[0]"
     assert purchase.stage("cart").touchpoints[1].channel == "email"
     assert purchase.pain_points

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model.event import Event
+from gateway.model.event import CALLS, DECISIONS, SYSTEM_TYPES, Event
 from gateway.pipeline import messages
 from gateway.pipeline.messages import Origin, Unacceptable, parse_time, read_message
 
@@ -80,9 +80,20 @@ def test_an_import_keeps_old_times() -> None:
     assert read(track(timestamp=1_000_000_000), correct_skew=False).at == 1_000_000_000_000
 
 
-def test_original_timestamp_comes_before_timestamp() -> None:
-    event = read(track(timestamp=RECEIVED, originalTimestamp=RECEIVED - 5_000))
-    assert event.at == event.original_timestamp == RECEIVED - 5_000
+def test_of_two_different_time_stamps_timestamp_is_when_it_happened() -> None:
+    skewed = {"sentAt": RECEIVED - 3_600_000, "originalTimestamp": RECEIVED - 3_605_000}
+    event = read(track(timestamp=RECEIVED - 9_000_000, **skewed))
+    assert event.at == event.timestamp == RECEIVED - 9_000_000
+    assert event.original_timestamp == RECEIVED - 3_605_000
+    assert event.sent_at == RECEIVED - 3_600_000
+
+
+@pytest.mark.parametrize("names", [("timestamp",), ("originalTimestamp",), ("timestamp", "originalTimestamp")])
+def test_one_time_stamp_is_the_senders_clock_whatever_its_name(names: tuple[str, ...]) -> None:
+    sent = RECEIVED - 3_600_000
+    event = read(track(sentAt=sent, **dict.fromkeys(names, sent - 5_000)))
+    assert event.at == RECEIVED - 5_000
+    assert event.original_timestamp == sent - 5_000
 
 
 def test_a_time_that_is_none_is_flagged_and_replaced() -> None:
@@ -229,3 +240,25 @@ def test_the_short_cut_is_not_slow_on_hostile_text() -> None:
         began = time.perf_counter()
         messages._suspect(orjson.dumps({"a": text, "b": {text[:100]: 1}}))
         assert time.perf_counter() - began < 0.2
+
+
+@pytest.mark.parametrize("kind", sorted(SYSTEM_TYPES))
+def test_an_operators_word_comes_from_the_gateway_alone(kind: str) -> None:
+    sides = {"one": ["a:k"], "other": ["u:" + "x" * 40_000]}
+    message = {"type": kind, "anonymousId": "k", "name": f"gateway.{kind}", "properties": sides}
+    with pytest.raises(Unacceptable) as refused:
+        read(message)
+    assert refused.value.code == "unknown_type"
+    event = read(message, system=True)
+    assert (event.sk, event.link()) == ("s:a:k", None)
+    assert kind not in CALLS
+    decision = event.decision()
+    assert (decision is not None) == (kind in DECISIONS)
+    if decision is None:
+        return
+    assert (decision.kind, [one.value for one in decision.one]) == (kind, ["k"])
+
+
+def test_the_gateway_itself_sends_no_calls() -> None:
+    with pytest.raises(Unacceptable):
+        read(track(), system=True)

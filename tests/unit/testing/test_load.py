@@ -23,6 +23,7 @@ from starlette.routing import Route
 from gateway.errors import Forbidden, GatewayError, InvalidInput, NotFound, TooLarge, Unauthenticated, Unavailable
 from gateway.testing.load import Player
 from gateway.testing.simulate import Emission, Population
+from tests.pace import PATIENCE
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -236,20 +237,20 @@ async def test_after_the_deadline_it_gives_up(stub: Stub) -> None:
     stub.script = [(503, {}, False)] * 100
     with pytest.raises(Unavailable, match="503"):
         await Player(stub.url, "wk", now=now, deadline=0.6).play(some(5))
-    assert len(stub.bodies) == 2
+    assert 1 <= len(stub.bodies) <= 2, "what comes after the deadline is not tried"
 
 
 async def test_retry_after_zero_is_no_reason_to_hurry(stub: Stub) -> None:
     stub.script = [(503, {"Retry-After": "0"}, False)] * 100
     with pytest.raises(Unavailable):
         await Player(stub.url, "wk", now=now, deadline=0.6).play(some(5))
-    assert len(stub.bodies) == 3
+    assert 1 <= len(stub.bodies) <= 3, "without a wait between them it would be dozens"
 
 
 async def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
     stub = Stub(script=[(503, {"Retry-After": "3600"}, False)])
     async with listening(stub):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(Unavailable):
                 await Player(stub.url, "wk", now=now).play(some(5))
 
@@ -291,6 +292,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 # ---- live
 
 
+@pytest.mark.timed
 async def test_live_messages_are_sent_when_due_and_dated_then(stub: Stub) -> None:
     schedule = Population(seed=1, now=NOW - timedelta(days=2), weeks=1).live(rate=40.0)
     clock = ticking()
@@ -318,7 +320,7 @@ async def test_live_keeps_lateness_and_wrong_clocks(stub: Stub) -> None:
         )
         for batch in stub.batches()
     }
-    about = timedelta(seconds=1)
+    about = timedelta(minutes=1)  # beside a quarter of an hour
     sent, dated = times[late.message["messageId"]]
     assert abs(sent) < about
     assert abs(dated + hour) < about
@@ -348,7 +350,7 @@ async def test_live_goes_on_from_now_when_the_clock_has_moved_on(stub: Stub) -> 
 
     await Player(stub.url, "wk", now=lambda: clock() + slept[0]).play_live(schedule())
     last = datetime.fromisoformat(stub.messages()[-1]["timestamp"])
-    assert abs(last - NOW - timedelta(hours=8)) < timedelta(seconds=1)
+    assert abs(last - NOW - timedelta(hours=8)) < timedelta(minutes=1)
 
 
 # ---- drive

@@ -1,0 +1,177 @@
+"""`contract`: put a contract folder in force in every process, look at the versions there were."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from gateway.app.building import open_store
+from gateway.app.contracts import contract_folder
+from gateway.cli.options import json_option, print_json
+from gateway.cli.trial import lasting, trial_as_json, trial_lines, try_on_users
+from gateway.contract import Contract, Difference, differences, load_contract
+from gateway.errors import ContractError, NotFound
+from gateway.pipeline.contracts import load_version
+from gateway.pipeline.trial import ContractTrial
+from gateway.settings import read_settings
+from gateway.store.contracts import Version, Versions
+
+_SOON = "Every process takes it over within a second."
+
+
+@click.group()
+def contract() -> None:
+    """The contract (journey maps and KPIs) as it is stored: one version counts, in every process."""
+
+
+@contract.command()
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--last", metavar="TIME", help="Dry run: also try the new maps on users seen so lately, such as 30d.")
+@click.option("--note", default="", help="Why, for those who read `contract list`.")
+@json_option
+def apply(folder: Path | None, dry_run: bool, last: str | None, note: str, as_json: bool) -> None:
+    """Put the contract in FOLDER (default: the one that is set) in force, without a restart.
+
+    A folder with a mistake is refused with file, line and key. Where a map has changed, every journey is worked out
+    anew while the gateway goes on.
+
+    \b
+    Examples:
+      journey-gateway contract apply contracts/shop --dry-run --last 30d
+      journey-gateway contract apply contracts/shop --note "checkout is two stages now"
+    """
+    if last is not None and not dry_run:
+        raise click.UsageError("--last belongs to --dry-run.")
+    span = None if last is None else lasting(last)
+    settings = read_settings()
+    wanted = load_contract(folder if folder is not None else contract_folder(settings))
+
+    async def run() -> None:
+        async with open_store(settings) as (database, clock):
+            versions = Versions(database)
+            newest = await versions.newest()
+            before = None if newest is None else _if_it_loads(newest)
+            found = differences(before, wanted)
+            if dry_run:
+                trial = None if span is None else await try_on_users(database, clock.now(), before, wanted, span)
+                _show_dry_run(newest, wanted, found, trial, as_json=as_json)
+                return
+            version, fresh = await versions.apply(wanted, now=clock.now(), by="contract apply", note=note)
+            refold = fresh and (newest is None or newest.journeys_hash != version.journeys_hash)
+            _show_applied(version, found if fresh else [], fresh=fresh, refold=refold, as_json=as_json)
+
+    asyncio.run(run())
+
+
+@contract.command("list")
+@json_option
+def list_versions(as_json: bool) -> None:
+    """List the versions, the newest, which counts, first."""
+
+    async def read() -> list[Version]:
+        async with open_store(read_settings()) as (database, _):
+            return await Versions(database).heads()
+
+    versions = asyncio.run(read())
+    if as_json:
+        print_json([_head(version) for version in versions])
+        return
+    for version in versions:
+        when = datetime.fromtimestamp(version.applied_at / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+        note = f"  {version.note}" if version.note else ""
+        click.echo(f"{version.number:>5}  {when}  {version.name:<12}  {version.applied_by:<14}{note}".rstrip())
+
+
+@contract.command()
+@click.argument("number", required=False, type=click.IntRange(1))
+@json_option
+def show(number: int | None, as_json: bool) -> None:
+    """Print the files of version NUMBER (default: the one that counts)."""
+
+    async def read() -> Version | None:
+        async with open_store(read_settings()) as (database, _):
+            versions = Versions(database)
+            return await (versions.newest() if number is None else versions.get(number))
+
+    version = asyncio.run(read())
+    if version is None:
+        raise NotFound(
+            "There is no such version of the contract.", hint="`journey-gateway contract list` shows those there are."
+        )
+    if as_json:
+        print_json({**_head(version), "files": version.files})
+        return
+    for path, text in version.files.items():
+        click.echo(f"# {version.name}/{path}\n{text.rstrip()}\n")
+
+
+def _if_it_loads(version: Version) -> Contract | None:
+    """The stored contract; None for one of a newer gateway, which may be replaced all the same."""
+    try:
+        return load_version(version)
+    except ContractError:
+        click.echo(f"Version {version.number}, which counts now, does not load in this gateway.", err=True)
+        return None
+
+
+def _show_applied(version: Version, found: list[Difference], *, fresh: bool, refold: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({**_head(version), "applied": fresh, "differences": [asdict(one) for one in found]})
+        return
+    if not fresh:
+        click.echo(f"Nothing to do: version {version.number} says the same.")
+        return
+    click.echo(f"Version {version.number} of the contract counts. {_SOON}")
+    for line in _lines(found):
+        click.echo(line)
+    if refold:
+        click.echo("Every journey is worked out anew while the gateway goes on.")
+
+
+def _show_dry_run(
+    newest: Version | None, wanted: Contract, found: list[Difference], trial: ContractTrial | None, *, as_json: bool
+) -> None:
+    fresh = newest is None or newest.hash != wanted.hash
+    if as_json:
+        shown: dict[str, object] = {
+            "dryRun": True,
+            "current": None if newest is None else _head(newest),
+            "wouldApply": fresh,
+            "differences": [asdict(one) for one in found],
+        }
+        print_json(shown if trial is None else {**shown, "trial": trial_as_json(trial)})
+        return
+    if not fresh:
+        assert newest is not None
+        click.echo(f"Nothing would change: version {newest.number} says the same.")
+        return
+    click.echo(f"It would become version {1 if newest is None else newest.number + 1} (dry run: nothing was written).")
+    for line in _lines(found):
+        click.echo(line)
+    for line in () if trial is None else trial_lines(trial):
+        click.echo(line)
+
+
+def _lines(found: list[Difference]) -> Iterator[str]:
+    for one in found:
+        yield f"  {one.change:<8} {'map' if one.kind == 'map' else 'KPI'} {one.key}"
+    if not found:
+        yield "  No map and no KPI says anything else: only texts differ."
+
+
+def _head(version: Version) -> dict[str, object]:
+    return {
+        "version": version.number,
+        "name": version.name,
+        "hash": version.hash,
+        "journeysHash": version.journeys_hash,
+        "appliedAt": datetime.fromtimestamp(version.applied_at / 1000, UTC).isoformat(),
+        "appliedBy": version.applied_by,
+        "note": version.note,
+    }

@@ -1,0 +1,48 @@
+"""What the database holds, read whole once a run is over, past the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pymongo
+from pymongo.read_concern import ReadConcern
+
+Row = dict[str, Any]
+LANES = 16
+
+_KEPT: Mapping[str, tuple[str, ...]] = {
+    "events": (
+        *("messageId", "type", "name", "userId", "anonymousId", "previousId", "groupId"),
+        *("at", "seq", "receivedAt", "timestamp", "properties", "traits"),
+    ),
+    "users": ("movedTo", "events", "sessions", "last", "firstSeen", "lastSeen"),
+    "identities": ("user", "type", "value"),
+    "sessions": ("user", "start", "end", "events"),
+    "journeys": ("user", "map", "run", "status", "reached", "startedAt"),
+    "feed": ("lane", "seq", "kind", "event", "from", "to", "status", "at"),
+    "lanes": ("seq", "floor"),
+    "quarantine": ("code", "messageId"),
+}
+
+
+@dataclass(slots=True)
+class Tables:
+    """Rows by collection; of the rest only how many documents each holds."""
+
+    rows: dict[str, list[Row]]
+    others: dict[str, int] = field(default_factory=dict)
+
+    def __getitem__(self, collection: str) -> list[Row]:
+        return self.rows[collection]
+
+
+def read_tables(client: pymongo.MongoClient[Row], database: str) -> Tables:
+    """Everything the checker asks about, as a majority of the members holds it."""
+    found = client.get_database(database, read_concern=ReadConcern("majority"))
+    others = {name: found[name].count_documents({}) for name in found.list_collection_names() if name not in _KEPT}
+    return Tables(
+        {name: list(found[name].find({}, dict.fromkeys(keys, 1))) for name, keys in _KEPT.items()},
+        others,
+    )

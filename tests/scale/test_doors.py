@@ -1,0 +1,192 @@
+"""What a request costs at each door, by SDK family: requests and events a second, and the gateway's CPU per event."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.flow.conftest import RunningGateway, free_port
+from tests.scale.test_speed import say
+
+SECONDS = 4.0
+CONNECTIONS = 16
+BATCH = 100
+_numbers = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one family of SDKs sends: the request for so many events."""
+
+    name: str
+    build: Callable[[str, int], tuple[str, dict[str, str], bytes]]
+
+
+def properties() -> dict[str, Any]:
+    return {"name": "Desk lamp", "price": 39.5, "currency": "EUR", "category": "lamps", "position": 3}
+
+
+def segment(key: str, events: int) -> tuple[str, dict[str, str], bytes]:
+    """segment-analytics-python: JSON, Basic."""
+    batch = [
+        {
+            "type": "track",
+            "event": "Product Viewed",
+            "userId": f"u{number % 997}",
+            "anonymousId": None,
+            "messageId": f"s-{number}",
+            "timestamp": "2026-01-05T10:00:00.000+00:00",
+            "properties": properties(),
+            "context": {"library": {"name": "analytics-python", "version": "2.4.0"}},
+            "integrations": {},
+        }
+        for number in (next(_numbers) for _ in range(events))
+    ]
+    return (
+        "/v1/batch",
+        basic(key),
+        json.dumps({"batch": batch, "sentAt": "2026-01-05T10:00:01Z", "writeKey": key}).encode(),
+    )
+
+
+def rudder(key: str, events: int) -> tuple[str, dict[str, str], bytes]:
+    """rudder-sdk-python: the same, gzipped."""
+    path, headers, body = segment(key, events)
+    return path, headers | {"content-encoding": "gzip"}, gzip.compress(body)
+
+
+def mixpanel(key: str, events: int) -> tuple[str, dict[str, str], bytes]:
+    """mixpanel: a form with a list in `data`."""
+    batch = [
+        {
+            "event": "Product Viewed",
+            "properties": {
+                "token": key,
+                "distinct_id": f"u{number % 997}",
+                "time": 1_767_607_200_000,
+                "$insert_id": f"m-{number}",
+                "mp_lib": "python",
+                "$lib_version": "5.4.1",
+                **properties(),
+            },
+        }
+        for number in (next(_numbers) for _ in range(events))
+    ]
+    form = urlencode({"data": json.dumps(batch), "verbose": 1, "ip": 0})
+    return "/track", {"content-type": "application/x-www-form-urlencoded"}, form.encode()
+
+
+def posthog(key: str, events: int) -> tuple[str, dict[str, str], bytes]:
+    """posthog: JSON with the key in the body."""
+    batch = [
+        {
+            "event": "Product Viewed",
+            "distinct_id": f"u{number % 997}",
+            "uuid": f"00000000-0000-4000-8000-{number:012}",
+            "timestamp": "2026-01-05T10:00:00+00:00",
+            "properties": {**properties(), "$lib": "posthog-python", "$lib_version": "7.91.1"},
+        }
+        for number in (next(_numbers) for _ in range(events))
+    ]
+    body = {"api_key": key, "batch": batch, "sentAt": "2026-01-05T10:00:01+00:00", "historical_migration": False}
+    return "/batch/", {"content-type": "application/json"}, json.dumps(body).encode()
+
+
+def amplitude(key: str, events: int) -> tuple[str, dict[str, str], bytes]:
+    """amplitude-analytics: JSON with the key in the body."""
+    batch = [
+        {
+            "event_type": "Product Viewed",
+            "user_id": f"user-{number % 997}",
+            "time": 1_767_607_200_000,
+            "insert_id": f"a-{number}",
+            "event_properties": properties(),
+            "library": "amplitude-python/1.3.0",
+        }
+        for number in (next(_numbers) for _ in range(events))
+    ]
+    return "/2/httpapi", {"content-type": "application/json"}, json.dumps({"api_key": key, "events": batch}).encode()
+
+
+FAMILIES = [
+    Family("Segment", segment),
+    Family("RudderStack", rudder),
+    Family("Mixpanel", mixpanel),
+    Family("PostHog", posthog),
+    Family("Amplitude", amplitude),
+]
+
+
+def basic(key: str) -> dict[str, str]:
+    return {"authorization": "Basic " + b64encode(f"{key}:".encode()).decode(), "content-type": "application/json"}
+
+
+def raw(path: str, headers: dict[str, str], body: bytes) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: gateway", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def drive(port: int, requests: Iterator[bytes]) -> int:
+    """Send the prepared requests over a few kept connections; how many were answered 200 within SECONDS."""
+    deadline = time.monotonic() + SECONDS
+    answered = 0
+
+    async def one() -> None:
+        nonlocal answered
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for request in requests:
+            if time.monotonic() > deadline:
+                break
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            answered += 1
+        writer.close()
+        await writer.wait_closed()
+
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    return answered
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU that a process has used so far (Linux)."""
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - a file of the kernel
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="reads CPU times from /proc")  # noqa: PTH110
+async def test_every_door(gateway_environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    gateway = RunningGateway(gateway_environment | {"GATEWAY_ROLE": "collect"}, free_port())
+    await asyncio.to_thread(gateway.set_up)
+    assert gateway.process is not None
+    rows = []
+    for size, prepared in ((1, 6_000), (BATCH, 400)):
+        for family in FAMILIES:
+            requests = [raw(*family.build(gateway.write_key, size)) for _ in range(prepared)]
+            before, began = cpu_seconds(gateway.process.pid), time.monotonic()
+            answered = await drive(gateway.port, iter(requests))
+            took, spent = time.monotonic() - began, cpu_seconds(gateway.process.pid) - before
+            assert answered
+            rows.append(
+                (
+                    f"{family.name}, {size} a request: requests/s, events/s, CPU µs/event",
+                    f"{answered / took:,.0f} {answered * size / took:,.0f} {spent / (answered * size) * 1e6:,.0f}",
+                )
+            )
+    await asyncio.to_thread(gateway.stop)
+    say(capsys, f"The doors for events, {CONNECTIONS} connections, role collect, w: majority, j: true", rows)
