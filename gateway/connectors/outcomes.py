@@ -59,9 +59,9 @@ class Weather:
         """Something got through."""
         self.failures, self.succeeded = 0, True
 
-    def bad(self, code: str, reason: str, after: float | None = None, *, stop: bool) -> None:
-        """A send got nothing through."""
-        self.failures += 1
+    def bad(self, code: str, reason: str, after: float | None = None, *, stop: bool, counts: bool = True) -> None:
+        """A send got nothing through. What failed before on its own account says little of the destination."""
+        self.failures += counts
         self.code, self.reason, self.after = code, reason, after
         if (stop or self.failures >= self.most) and not self.stop:
             self.stop = "failing"

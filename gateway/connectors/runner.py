@@ -156,7 +156,7 @@ class Runner:
                 return min(wait, IDLE_SECONDS)
             probing = not self.condition.fine
         await self._look()
-        turn = await self._gather(ours, 1 if probing else self._most())
+        turn = await self._gather(ours, 1 if probing else self._most(), probing)
         if not turn.pieces:
             if probing:
                 await self.condition.well()  # nothing is owed that could tell
@@ -186,8 +186,9 @@ class Runner:
         most = self._limit * max(1, self.instance.capabilities.concurrency)
         return min(most, _MOST_PIECES, self._bucket.in_seconds(2.0))
 
-    async def _gather(self, ours: Ours, most: int) -> _Turn:
-        stored = await self._due(most, replays=False)
+    async def _gather(self, ours: Ours, most: int, probing: bool) -> _Turn:
+        # A probe is what has not failed yet, if there is anything.
+        stored = [] if probing else await self._due(most, replays=False)
         fresh: dict[int, list[Piece]] = {}
         from_log: list[Piece] = []
         left = most - len(stored)
@@ -199,6 +200,9 @@ class Runner:
                     await self._move(self._lanes.log_positions(over=True, left=0))
             fresh = self._lanes.take(left - len(from_log))
             left -= len(from_log) + sum(map(len, fresh.values()))
+        if probing and left:
+            stored = await self._due(left, replays=False)
+            left -= len(stored)
         if left and (replays := await self._due(max(1, min(left, most // 4)), replays=True)):
             stored += replays
         queues = {one.queue for one in from_log} | {one.queue for pieces in fresh.values() for one in pieces}

@@ -140,7 +140,7 @@ class Sender:
         if isinstance(results, _Raised):
             if len(batch) == 1:
                 outcomes[batch[0].id] = Failed("bug", f"{results.operation} raised {results.kind}", bug=True)
-                weather.bad("bug", f"{results.operation} raised {results.kind}", stop=False)
+                weather.bad("bug", f"{results.operation} raised {results.kind}", stop=False, counts=_is_new(batch))
                 self._hold(batch, held)
             else:
                 await self._halves(batch, outcomes, weather, held)
@@ -178,7 +178,7 @@ class Sender:
             weather.good()  # it reads what it is sent
         elif all(isinstance(one, Retry) for one in results):
             first = cast(Retry, results[0])
-            weather.bad("retry", self._said(first.reason, batch[0]), _longest(results), stop=whole)
+            weather.bad("retry", self._said(first.reason, batch[0]), _longest(results), stop=whole, counts=_is_new(batch))
         if split:
             await self._halves(split, outcomes, weather, held)
 
@@ -250,6 +250,10 @@ class Sender:
     @staticmethod
     def _hold(batch: Sequence[Piece], held: set[str]) -> None:
         held.update(one.queue for one in batch)
+
+
+def _is_new(batch: Sequence[Piece]) -> bool:
+    return any(not one.item.attempts for one in batch)
 
 
 class _Raised:

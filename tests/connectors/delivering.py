@@ -45,6 +45,9 @@ QUICK = Patience(
     first=0.02, longest=0.2, hours=0.0, attempts=3, bugs=2, check_seconds=0.2, probe_seconds=0.05, send_seconds=5.0
 )
 
+#: For what is tried as often as it takes.
+ENDLESS = replace(QUICK, attempts=10_000)
+
 Answering = Callable[[Sequence[Item]], Awaitable[Sequence[ItemResult]]]
 
 
@@ -168,15 +171,14 @@ class Stage:
             self._tasks = [asyncio.create_task(self.deriver.run()), asyncio.create_task(self.delivery.run())]
             try:
                 # New instances begin where the feed is: nothing is stored before they have.
-                for name in self.instances:
-                    await until(lambda name=name: self._begun(name))
+                await until(self._begun)
                 yield self
             finally:
                 await self.end()
 
-    async def _begun(self, name: str) -> bool:
-        rows = await self.database.count("delivery_cursors", {"workspace": WORKSPACE, "instance": name})
-        return rows == 16
+    async def _begun(self) -> bool:
+        found = await self.database.count("delivery_cursors", {"instance": {"$in": list(self.instances)}})
+        return found == 16 * len(self.instances)
 
     async def end(self) -> None:
         """As a process ends: what is in hand is finished."""
@@ -185,10 +187,13 @@ class Stage:
         await asyncio.gather(*self._tasks)
 
     async def crash(self) -> None:
-        """As a process dies: nothing is finished, nothing given back."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Delivery dies: nothing of its turns is finished, nothing noted. Its lanes go to others."""
+        deriving, delivering = self._tasks
+        self.deriver.stop()
+        while not delivering.done():
+            delivering.cancel()  # more than once: a driver in the middle of a read may swallow it
+            await asyncio.wait({delivering}, timeout=1)
+        await deriving
         self._tasks = []
 
     async def store(self, *events: Event) -> None:
@@ -207,7 +212,7 @@ class Stage:
         return found
 
 
-async def until(done: Callable[[], Any], *, seconds: float = PATIENCE) -> None:
+async def until(done: Callable[[], Any], *, seconds: float = 25.0 or PATIENCE) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(seconds):
         while True:
