@@ -20,6 +20,7 @@ from gateway.model.scope import Scope
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
+from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
 from gateway.store.events import Events
@@ -49,6 +50,7 @@ class Services:
     clock: Clock
     privacy: Privacy
     eraser: Eraser
+    plugged: Plugged
 
     @property
     def contract(self) -> Contract:

@@ -19,6 +19,7 @@ from gateway.api.journeys import as_node as journey_node
 from gateway.api.kpis import KPIS, Kpi, RangeInput
 from gateway.api.maps import MAPS, JourneyMap, Stage, stage_of
 from gateway.api.nodes import AnyId, Node, split_id
+from gateway.api.plugins import PLUGINS, Plugin, plugins
 from gateway.api.privacy import ERASE, Erasure, erasure_by
 from gateway.api.quarantine import (
     QUARANTINE,
@@ -196,6 +197,15 @@ class Query:
     def kpi(self, info: Info, key: Key) -> Kpi | None:
         found = info.context.services.contract.kpis.get(key)
         return None if found is None else Kpi(file=found)
+
+    @field(
+        source=Source.loader("plugins"),
+        policy=PLUGINS,
+        size=10,
+        description="The plugins that are enabled in the process that answers, and what is wrong with them.",
+    )
+    def plugins(self, info: Info) -> list[Plugin]:
+        return plugins(info.context)
 
     @field(
         source=Source.many("quarantine", "workspace"),

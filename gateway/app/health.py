@@ -62,6 +62,8 @@ class Watch:
         self._failing: frozenset[str] | None = None
         self._began = monotonic()
         self._behind: float | None = None
+        #: What is wrong with plugins, by plugin or instance; told, and no reason to send nobody here.
+        self.plugins: dict[str, str] = {}
         self.draining = False
         self.late_seconds = 0.0
         #: Codes of refusals with their numbers; whoever serves puts its own here.
@@ -122,6 +124,8 @@ class Watch:
             checks["derivation"] = self._derivation()
         if self._duties.collects or self._duties.answers:
             checks["disk"] = {"ok": True} if self._disk.reason is None else _bad(self._disk.reason)
+        if self.plugins:
+            checks["plugins"] = _bad("; ".join(f"{name}: {said}" for name, said in self.plugins.items()))
         checks["accepting"] = _bad("the process stops") if self.draining else {"ok": True}
         return checks
 
@@ -129,7 +133,7 @@ class Watch:
         """Whether the process may be sent work. Derivation in trouble is told, and no reason to turn events away; a
         disk that is nearly full is the same for every process, and each answers for itself."""
         works = self._duties.collects or self._duties.answers
-        told = {"derivation", "disk"} if works else {"disk"}
+        told = {"derivation", "disk", "plugins"} if works else {"disk", "plugins"}
         return all(check["ok"] for name, check in checks.items() if name not in told)
 
     def gauges(self) -> Iterable[tuple[str, str, float | None]]:

@@ -84,7 +84,9 @@ def _token_routes(gateway: Gateway) -> list[BaseRoute]:
 def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
     """GraphQL and the page: role `api`."""
     observed = partial(Operations, doors, gateway.metrics, gateway.spans)
-    graphql = graphql_app(build_schema(gateway.contract, [observed]), services_of(gateway), gateway.settings)
+    graphql = graphql_app(
+        build_schema(gateway.contract, [observed], gateway.plugged.host.graphql), services_of(gateway), gateway.settings
+    )
     return [
         *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
         *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
@@ -113,6 +115,7 @@ def services_of(gateway: Gateway) -> Services:
         clock=gateway.clock,
         privacy=gateway.privacy,
         eraser=gateway.eraser,
+        plugged=gateway.plugged,
     )
 
 

@@ -32,6 +32,8 @@ from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.pipeline.owner import Deriver
+from gateway.plugin.configuring import Plugged
+from gateway.plugin.host import Host
 from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
@@ -66,6 +68,7 @@ class Gateway:
     contract: Contract
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
     env: str = "production"
+    plugged: Plugged = field(default_factory=lambda: Plugged(Host()))
 
     def __post_init__(self) -> None:
         database = self.database
@@ -98,8 +101,9 @@ class Gateway:
             clock=self.clock,
             privacy=self.privacy,
             eraser=self.eraser,
+            plugged=self.plugged,
         )
-        self.schema = build_schema(self.contract)
+        self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
         self.app = graphql_app(self.schema, self.services, settings)
         self._lease: Lease | None = None
