@@ -83,6 +83,7 @@ COLLECTIONS = (
     Collection("imports", "workspace, _id"),
     Collection("keys", "workspace, _id", (_index("workspace"),)),
     Collection("contracts", "_id"),
+    Collection("connector_states", "workspace, _id"),
     Collection("rebuilds", "workspace, _id"),
     Collection("consents", "workspace, _id", (_index("workspace"),)),
     Collection("suppressions", "workspace, _id", (_index("number"),)),
