@@ -29,7 +29,8 @@ from gateway.pipeline.derive import Derivation
 from gateway.pipeline.export import Case, Exporter
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.pipeline.owner import Deriver
-from gateway.pipeline.wire import Pseudonyms, message_of
+from gateway.model.wire import message_of
+from gateway.pipeline.wire import Pseudonyms
 from gateway.store import exports
 from gateway.store.database import Database
 from gateway.store.events import Events
