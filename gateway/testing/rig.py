@@ -105,7 +105,7 @@ class Rig:
         self.http = WiredHttp(self.server)
         self.clock = FrozenClock(NOW)
         self.state = MemoryState()
-        names = {place for place in _references(self.settings)}
+        names = set(_references(self.settings))
         self.secrets = {name: (secrets or {}).get(name, f"planted-{name.lower()}-8c1f5e7a") for name in sorted(names)}
         self._before: dict[str, str | None] = {}
 

@@ -16,6 +16,7 @@ from gateway.plugin import Message
 from gateway.testing.rig import NOW
 
 _AWKWARD = 'Grüße 🎉 "quoted" \\ \u2028 </script>'
+_PROPERTIES: Mapping[str, Any] = {"total": 9.5, "note": _AWKWARD, "deep": [[[[{"a": None}]]]]}
 
 
 def event_message(
@@ -36,7 +37,7 @@ def event_message(
         seq=number,
         received_at=NOW - 59_000 + number,
         content_hash=b"",
-        properties={"total": 9.5, "note": _AWKWARD, "deep": [[[[{"a": None}]]]]} if properties is None else {**properties},
+        properties=dict(_PROPERTIES if properties is None else properties),
         traits={"email": f"{user}@shop.example", "firstName": "Ada"},
         context={"ip": "203.0.113.7", "library": {"name": "sample", "version": "1"}},
         previous_id=f"before-{user}" if kind is EventType.ALIAS else None,
@@ -94,7 +95,7 @@ def crowds(most_bytes: int) -> st.SearchStrategy[list[Message]]:
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
         max_leaves=12,
     )
-    padding = st.tuples(st.integers(0, max(1, most_bytes)), st.sampled_from("xé🎉\n\"")).map(
+    padding = st.tuples(st.integers(0, max(1, most_bytes)), st.sampled_from('xé🎉\n"')).map(
         lambda drawn: drawn[1] * (drawn[0] // max(2, len(drawn[1].encode())))
     )
     properties = st.fixed_dictionaries({"value": values, "padding": padding})

@@ -23,13 +23,13 @@ from gateway.contract import find_schema_root, load_contract
 from gateway.errors import Unavailable
 from gateway.model.event import Event
 from gateway.model.scope import Scope
+from gateway.model.wire import message_of
 from gateway.pipeline import people
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.export import Case, Exporter
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.pipeline.owner import Deriver
-from gateway.model.wire import message_of
 from gateway.pipeline.wire import Pseudonyms
 from gateway.store import exports
 from gateway.store.database import Database

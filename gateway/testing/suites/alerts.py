@@ -21,7 +21,7 @@ from gateway.plugin import (
 )
 from gateway.testing.faults import Received, Reply
 from gateway.testing.rig import HANG_SECONDS, NOW, Rig
-from gateway.testing.suites.base import ConnectorContract, is_unsent
+from gateway.testing.suites.base import ConnectorContract, is_unsent, outcome_of
 from gateway.testing.suites.destination import MEANINGS
 
 _RESULTS = (Delivered, Duplicate, Retry, Throttled, Rejected, AuthFailed, TooLarge)
@@ -125,11 +125,7 @@ class AlertChannelContract(ConnectorContract):
         assert not isinstance(result, (Exception, *_GOT)), f"200 with errors gave {result!r}"
 
     def _outcome(self, rig: Rig, alert: Alert) -> Any:
-        try:
-            result = rig.run(lambda connector: connector.notify(alert))
-        except AssertionError:
-            raise
-        except Exception as error:
-            return error
-        assert isinstance(result, _RESULTS), f"notify returned {type(result).__name__}, which is no result"
+        result: Any = outcome_of(lambda: rig.run(lambda connector: connector.notify(alert)))
+        known = (*_RESULTS, Exception)
+        assert isinstance(result, known), f"notify returned {type(result).__name__}, which is no result"
         return result

@@ -6,9 +6,9 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,6 +25,8 @@ _SECRET_NAMES = re.compile(
 )
 #: How often a piece of work is looked at, every 10 ms, before it is cancelled although it has asked nothing.
 _LOOKS = 100
+T = TypeVar("T")
+
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -108,7 +110,9 @@ class ConnectorContract:
             hosts[region] = asked
         for region, asked in hosts.items():
             for other, others in hosts.items():
-                assert region == other or not asked & others, f"{region} and {other} ask the same host: {asked & others}"
+                assert region == other or not asked & others, (
+                    f"{region} and {other} ask the same host: {asked & others}"
+                )
 
     # -- check ------------------------------------------------------------------------------------------------------
 
@@ -238,6 +242,16 @@ def _told(reply: Reply | None) -> str:
     if reply is None:
         return "an answer that is well"
     return f"a connection that meets `{reply.fault}`" if reply.fault else f"HTTP {reply.status}"
+
+
+def outcome_of(call: Callable[[], T]) -> T | Exception:
+    """What it returns, or what it raises; but for what a suite itself has found."""
+    try:
+        return call()
+    except AssertionError:
+        raise
+    except Exception as error:
+        return error
 
 
 def is_unsent(error: BaseException) -> bool:

@@ -72,7 +72,9 @@ class WebhookSourceContract(ConnectorContract):
         with self.rig() as rig:
             good = self._good(rig, body)
             plain = {"content-type", "content-length", "user-agent"}
-            without = [{k: v for k, v in good.headers.items() if k != name} for name in good.headers if name not in plain]
+            without = [
+                {k: v for k, v in good.headers.items() if k != name} for name in good.headers if name not in plain
+            ]
             nonsense = {name: "é, =" for name in good.headers if name not in plain}
             for headers in ({}, *without, nonsense):
                 said = self._verified(rig, replace(good, headers=headers))
