@@ -24,6 +24,8 @@ NOW = 1_795_255_200_000
 #: Far more than any call of a connector takes, and how long one waits for what never answers.
 PATIENCE_SECONDS = 60.0
 HANG_SECONDS = 0.3
+#: How long something may take to end once it is cancelled.
+GIVE_UP_SECONDS = 5.0
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from gateway.plugin import FlagContext, FlagResult
 from gateway.testing.faults import Reply
-from gateway.testing.rig import PATIENCE_SECONDS
+from gateway.testing.rig import GIVE_UP_SECONDS
 from gateway.testing.suites.base import ConnectorContract
 
 _NETWORK = ("connect", "connect_ex", "send", "sendall", "sendto", "recv", "recv_into")
@@ -103,7 +103,7 @@ class FlagProviderContract(ConnectorContract):
                 waiting = asyncio.ensure_future(anext(changes))
                 await asyncio.wait({waiting}, timeout=0.1)
                 waiting.cancel()
-                done, _ = await asyncio.wait({waiting}, timeout=PATIENCE_SECONDS / 4)
+                done, _ = await asyncio.wait({waiting}, timeout=GIVE_UP_SECONDS)
                 if hasattr(changes, "aclose"):
                     await changes.aclose()
                 return bool(done)

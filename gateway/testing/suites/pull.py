@@ -11,7 +11,7 @@ from gateway.testing.faults import Received, Reply
 from gateway.testing.rig import HANG_SECONDS, Rig
 from gateway.testing.suites.base import ConnectorContract, outcome_of
 
-_MOST_PAGES = 200
+_MOST_PAGES = 50
 
 
 class PullSourceContract(ConnectorContract):
