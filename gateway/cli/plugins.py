@@ -9,6 +9,8 @@ import click
 
 from gateway.app.plugins import load_plugins
 from gateway.cli.options import json_option, print_json
+from gateway.cli.scaffold import new
+from gateway.cli.trying import attempt
 from gateway.errors import PluginFailure
 from gateway.plugin.checking import kinds_of
 from gateway.plugin.configuring import Configured, Plugged
@@ -45,6 +47,10 @@ def plugins(as_json: bool) -> None:
 @click.group()
 def plugin() -> None:
     """Write, check and try plugins."""
+
+
+plugin.add_command(new)
+plugin.add_command(attempt)
 
 
 @plugin.command()

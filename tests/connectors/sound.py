@@ -167,9 +167,8 @@ class Hook(Asking, WebhookSource[Settings]):
         if not stamp.isdecimal() or abs(int(stamp) - request.received_at) > 300_000:
             return Denied("old")
         wanted = [self.signature(secret, stamp, request.body) for secret in self.secrets()]
-        return (
-            Verified() if any([hmac.compare_digest(one.encode(), given.encode()) for one in wanted]) else Denied("no")
-        )
+        held = [hmac.compare_digest(one.encode(), given.encode()) for one in wanted]
+        return Verified() if any(held) else Denied("no")
 
     def parse(self, request: RawRequest) -> Iterable[JsonObject]:
         found = json.loads(request.body)

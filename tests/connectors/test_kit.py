@@ -100,7 +100,8 @@ class ShowsToken(Pager):
     Config: ClassVar[type[Config]] = Plain
 
     async def ask(self, method: str, path: str, body: Any = None) -> Answer:
-        return await self.context.http.request(method, f"{self.base}{path}", json=body)
+        answer: Answer = await self.context.http.request(method, f"{self.base}{path}", json=body)
+        return answer
 
 
 class TooNew(Pager):
