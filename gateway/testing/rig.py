@@ -12,7 +12,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from gateway.clock import FrozenClock
 from gateway.connectors.http import GuardedHttp
@@ -57,11 +57,12 @@ class WiredHttp:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise HttpFailed("that is no address to ask", final=True)
+        asked = url if not params else f"{url}{'&' if parts.query else '?'}{urlencode(params)}"
         wired = urlunsplit(("http", f"127.0.0.1:{self._server.port}", parts.path or "/", parts.query, ""))
         return await self._http.request(
             method,
             wired,
-            headers={**(headers or {}), ASKED_URL: quote(url)},
+            headers={**(headers or {}), ASKED_URL: quote(asked)},
             params=params,
             json=json,
             form=form,
