@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -39,7 +40,8 @@ class WiredHttp:
     def __init__(self, server: FaultServer) -> None:
         self.most_seconds = PATIENCE_SECONDS
         self._server = server
-        self._http = GuardedHttp(["127.0.0.1"])
+        # Without certificates, which nothing here asks for and which take long to load.
+        self._http = GuardedHttp(["127.0.0.1"], tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
     async def request(
         self,

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from gateway.plugin import (
     AuthFailed,

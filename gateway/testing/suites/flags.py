@@ -104,7 +104,7 @@ class FlagProviderContract(ConnectorContract):
                 await asyncio.wait({waiting}, timeout=0.1)
                 waiting.cancel()
                 done, _ = await asyncio.wait({waiting}, timeout=GIVE_UP_SECONDS)
-                if hasattr(changes, "aclose"):
+                if done and hasattr(changes, "aclose"):
                     await changes.aclose()
                 return bool(done)
 
