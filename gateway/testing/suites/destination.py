@@ -256,7 +256,7 @@ class DestinationContract(ConnectorContract):
             largest = self._capabilities.max_item_bytes or self._capabilities.max_bytes // 3
 
             @settings(
-                max_examples=12, deadline=None, database=None, derandomize=True,
+                max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             @given(crowds(min(largest, 40_000)))
