@@ -16,6 +16,7 @@ from gateway.pipeline.batch import Batch
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.erasing import Erasing
 from gateway.pipeline.folding import Fold, fold_users
+from gateway.pipeline.refolding import write_refold
 from gateway.pipeline.resolving import resolve
 from gateway.pipeline.waiting import take_waiting
 from gateway.store.accounting import Accounting
@@ -132,6 +133,9 @@ class Derivation:
         batch.news += [(user, event_row(event, user)) for event, user in told]
         batch.news += [(step.user, journey_step_row(batch.workspace, step)) for step in done.steps]
 
+    async def _refold(self, batch: Batch) -> None:
+        await write_refold(self.fold, self.rollups, batch)
+
 
 Stage = Callable[[Derivation, Batch], Awaitable[None]]
 
@@ -144,4 +148,5 @@ STAGES: tuple[Stage, ...] = (
     Derivation._take_waiting,
     Derivation._delete_erased,
     Derivation._fold,
+    Derivation._refold,
 )

@@ -138,11 +138,26 @@ class Events:
         rows = await self._database.find(COLLECTION, wanted, session=session)
         return {event.id: event for event in map(from_document, rows)}
 
-    async def of_identities(self, workspace: str, sks: Sequence[str], *, session: Session | None = None) -> list[Event]:
-        """All events of these identities in order."""
-        rows = await self._database.find(
-            COLLECTION, {"workspace": workspace, "sk": {"$in": list(sks)}}, sort=OLDEST_FIRST, session=session
-        )
+    async def of_identities(
+        self,
+        workspace: str,
+        sks: Sequence[str],
+        *,
+        after: OrderKey | None = None,
+        limit: int = 0,
+        session: Session | None = None,
+    ) -> list[Event]:
+        """The events of these identities in order, only those behind `after`, at most `limit` of them (0: all)."""
+        wanted: Document = {"workspace": workspace, "sk": {"$in": list(sks)}}
+        if after is not None:
+            at, seq, key = after
+            wanted["at"] = {"$gte": at}  # what an index can begin with
+            wanted["$or"] = [
+                {"at": {"$gt": at}},
+                {"at": at, "seq": {"$gt": seq}},
+                {"at": at, "seq": seq, "_id": {"$gt": key}},
+            ]
+        rows = await self._database.find(COLLECTION, wanted, sort=OLDEST_FIRST, limit=limit, session=session)
         return [from_document(row) for row in rows]
 
     async def first_of(self, workspace: str, sk: str, session: Session) -> OrderKey | None:

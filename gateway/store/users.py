@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -121,11 +121,18 @@ def state_from(row: Document) -> UserState:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A user as it was folded last: its state (None: set aside), and the hashes of the maps it was folded under and of
-    those its journeys were counted under, which are the same unless it is to be folded anew."""
+    those its journeys were counted under, which are the same unless it is to be folded anew.
+
+    `recounted`: its journeys up to the id are counted under that other hash already. `refolding`: it is folded outside
+    of transactions, and no batch folds anything into it meanwhile.
+    """
 
     state: UserState | None = None
     maps: str | None = None
     counted: str | None = None
+    recounted: tuple[str, str] | None = None
+    refolding: bool = False
+    revision: int = 0
 
 
 class Users:
@@ -140,25 +147,58 @@ class Users:
         """What is stored of these users."""
         wanted = {"workspace": workspace, "_id": {"$in": list(users)}, "movedTo": None}
         rows = await self._database.find(USERS, wanted, session=session)
-        return {
-            row["_id"]: Stored(state_from(row) if "last" in row else None, row.get("maps"), row.get("counted"))
-            for row in rows
-        }
+        return {row["_id"]: _stored(row) for row in rows}
 
     async def write(
-        self, workspace: str, states: Iterable[UserState], *, maps: str, as_of: int, session: db.Session
+        self,
+        workspace: str,
+        states: Iterable[UserState],
+        *,
+        maps: str,
+        as_of: int,
+        session: db.Session,
+        bump: bool = True,
     ) -> None:
-        """Store folded users."""
+        """Store folded users, under new revisions unless the caller sees to that."""
         operations = [
             UpdateOne(
                 {"_id": state.user, "workspace": workspace},
-                {"$set": _user_row(workspace, state, maps, as_of), "$inc": {"revision": 1}},
+                {"$set": _user_row(workspace, state, maps, as_of), "$inc": {"revision": int(bump)}},
                 upsert=True,
             )
             for state in states
         ]
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
+
+    async def begin_refold(self, workspace: str, counted: Mapping[str, str], session: db.Session) -> None:
+        """Mark users that are to be folded outside of transactions; `counted`: the maps their journeys count under."""
+        operations = []
+        for user, definition in counted.items():
+            row = {"refolding": True, "counted": definition, "movedTo": None, "dueAt": None}
+            changes = {"$set": {**row, "lane": lane_of(workspace, user)}, "$inc": {"revision": 1}}
+            operations.append(UpdateOne({"_id": user, "workspace": workspace}, changes, upsert=True))
+        if operations:
+            await self._database.bulk_write(USERS, list(operations), session=session)
+
+    async def go_on_refolding(
+        self,
+        workspace: str,
+        user: str,
+        session: db.Session,
+        *,
+        counted: str | None = None,
+        recounted: tuple[str, str] | None = None,
+        whole: bool = False,
+    ) -> None:
+        """Note one more transaction of a fold outside of batches: how far its journeys are counted under other maps,
+        when given, or that it was the last one."""
+        update: Document = {"$inc": {"revision": 1}}
+        if counted is not None:
+            update["$set"] = {"counted": counted, "recounted": recounted}
+        if whole:
+            update["$unset"] = {"refolding": "", "recounted": ""}
+        await self._database.update_one(USERS, {"_id": user, "workspace": workspace}, update, session=session)
 
     async def set_aside(self, workspace: str, users: Iterable[str], session: db.Session) -> None:
         """Mark users that could not be folded: their next event folds them from the start."""
@@ -231,7 +271,7 @@ class Users:
         wanted: list[Document] = [{"dueAt": {"$lte": as_of}}, {"maps": {"$lt": maps}}, {"maps": {"$gt": maps}}]
         found: dict[tuple[str, str], None] = {}
         for one in wanted:
-            mine = {"lane": {"$in": list(lanes)}, **one}
+            mine = {"lane": {"$in": list(lanes)}, **one, "refolding": None}
             rows = await self._database.find(USERS, mine, projection={"workspace": 1}, limit=limit)
             found.update(dict.fromkeys((row["workspace"], row["_id"]) for row in rows))
         return list(found)[:limit]
@@ -258,6 +298,18 @@ class Users:
         wanted = {"workspace": scope.workspace, "movedTo": None}
         found = await self._database.count(USERS, wanted, limit=at_most + 1)
         return None if found > at_most else found
+
+
+def _stored(row: Document) -> Stored:
+    recounted = row.get("recounted")
+    return Stored(
+        state=state_from(row) if "last" in row else None,
+        maps=row.get("maps"),
+        counted=row.get("counted"),
+        recounted=None if recounted is None else (recounted[0], recounted[1]),
+        refolding=row.get("refolding", False),
+        revision=row.get("revision", 0),
+    )
 
 
 def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Document:
@@ -324,6 +376,12 @@ class Journeys:
             JOURNEYS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
         )
         return {row["_id"]: journey_from(row) for row in rows}
+
+    async def after(self, workspace: str, user: str, key: str, *, limit: int, session: db.Session) -> list[Journey]:
+        """The runs of a user behind this id, by id."""
+        wanted = {"workspace": workspace, "user": user, "_id": {"$gt": key}}
+        rows = await self._database.find(JOURNEYS, wanted, sort=[("_id", 1)], limit=limit, session=session)
+        return [journey_from(row) for row in rows]
 
     async def get(self, scope: Scope, ids: Collection[str], *, session: db.Session | None = None) -> dict[str, Journey]:
         wanted = {"workspace": scope.workspace, "_id": {"$in": list(ids)}}

@@ -18,6 +18,7 @@ from gateway.clock import Clock, FrozenClock
 from gateway.contract import Contract, EventRule, JourneyMap, Stage
 from gateway.model.event import Event, EventType
 from gateway.model.identity import LANES, Identity
+from gateway.pipeline import folding, refolding
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.owner import Deriver
@@ -185,7 +186,17 @@ async def derive_in(database: Database, arrival: Iterator[list[dict[str, Any]]],
         mine = [to_event(plain) for plain in {plain["id"]: plain for plain in batch}.values()]
         await events.insert([to_document(event, escape=False) for event in mine])
         await deriver.apply(lease, mine)
+        await refolded(deriver, lease)
         assert not await deriver.work_off(lease), "one owner leaves nothing to itself"
+
+
+async def refolded(deriver: Deriver, lease: Lease) -> int:
+    """Fold until nothing is held any more; how many transactions that took."""
+    steps = 0
+    while await deriver.refold(lease) or await deriver.work_off(lease):
+        steps += 1
+        assert steps < 1_000, "it comes to no end"
+    return steps
 
 
 @dataclass
@@ -201,6 +212,8 @@ class Owner:
             if self.queue and chance.random() < 0.7:
                 await self.deriver.apply(self.lease, self.queue[0])
                 self.queue.pop(0)
+            elif chance.random() < 0.5:
+                await self.deriver.refold(self.lease)
             else:
                 await self.deriver.work_off(self.lease)
         except LeaseLost:
@@ -263,7 +276,7 @@ class Owners:
         for owner in owners:
             owner.queue = list(self.stored)
             await owner.finish()
-        while any([await owner.deriver.work_off(owner.lease) for owner in owners]):
+        while any([await refolded(owner.deriver, owner.lease) for owner in owners]):
             pass
 
 
@@ -330,8 +343,22 @@ async def test_feed_is_dense_and_announces_every_event_once(database: Database) 
     await told_once(database, plain)
 
 
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is bounded for users with very many events, for users with a few."""
+    monkeypatch.setattr(folding, "MOST_EVENTS", 3)
+    monkeypatch.setattr(folding, "MOST_OF_A_BATCH", 7)
+    for name in ("PAGE", "ROWS", "EVENTS"):
+        monkeypatch.setattr(refolding, name, 2)
+
+
 @pytest.mark.parametrize("owners", ["one owner", "several owners"])
-async def test_any_arrival_gives_the_oracles_world(database: Database, owners: str) -> None:
+@pytest.mark.parametrize("size", ["few events", "very many events"])
+async def test_any_arrival_gives_the_oracles_world(
+    database: Database, owners: str, size: str, request: pytest.FixtureRequest
+) -> None:
+    if size == "very many events":
+        request.getfixturevalue("few_at_once")
     await collections.prepare(database)
     loop = asyncio.get_running_loop()
 
@@ -344,6 +371,8 @@ async def test_any_arrival_gives_the_oracles_world(database: Database, owners: s
         assert world == oracle.world(events, STAGES, LIMIT, as_of)
         assert await counted(database) == await cells(database, events)
         await told_once(database, events)
+        assert not await database.count("work", {"pending": True})
+        assert not await database.count("users", {"refolding": True})
 
     @settings(
         max_examples=150,
