@@ -39,9 +39,12 @@ class Part:
 class Refold:
     """A user that is folded outside of transactions, and how far that is.
 
-    The fold is `ready` once all events up to now are folded; then `parts` of the difference are written, then the user
-    itself (`state`; None if it has no events any more, or has `failed`), with the events of `waiting` that it includes,
-    a few at a time. What was asked for when it began: `held`, at the user's `revision`, under `epoch` of the lane.
+    The fold is `ready` once all events up to now are folded, from the first one on or from `start`, a checkpoint; then
+    `parts` of the difference are written, then the user itself (`state`; None if it has no events any more, or has
+    `failed`) and its `checkpoints`, with the events of `waiting` that it includes, a few at a time.
+
+    What was asked for when it began: `held`, at the user's `revision`, under `epoch` of the lane; `full` if there is
+    more to it than late events. The user was stored under the maps `found` then; its journeys count under `counted`.
     """
 
     held: Held
@@ -50,15 +53,20 @@ class Refold:
     revision: int
     maps: str
     counted: str
+    full: bool = True
+    found: str | None = None
     as_of: int = 0
     horizon: int = 0
     ready: bool = False
     failed: bool = False
     sks: frozenset[str] = frozenset()
     recent: set[bytes] = field(default_factory=set)
+    start: UserState | None = None
     state: UserState | None = None
+    checkpoints: list[UserState] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     waiting: list[bytes] = field(default_factory=list)
+    written: bool = False
     whole: bool = False
     #: What is true once the transaction in hand is committed.
     then: Callable[[], None] = lambda: None
@@ -73,7 +81,9 @@ class Refold:
 
     def includes(self, event: Event) -> bool:
         """Whether the fold has seen the event."""
-        return event.identity.sk in self.sks and (event.received_at < self.horizon or event.id in self.recent)
+        if event.identity.sk not in self.sks or (self.start is not None and event.order <= self.start.last):
+            return False
+        return event.received_at < self.horizon or event.id in self.recent
 
 
 @dataclass(slots=True)

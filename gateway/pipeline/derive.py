@@ -20,6 +20,7 @@ from gateway.pipeline.refolding import write_refold
 from gateway.pipeline.resolving import resolve
 from gateway.pipeline.waiting import take_waiting
 from gateway.store.accounting import Accounting
+from gateway.store.checkpoints import Checkpoints
 from gateway.store.consents import Consents
 from gateway.store.database import Database
 from gateway.store.erasures import Erasures
@@ -50,7 +51,7 @@ class Derivation:
         """All of it on one database."""
         work, rollups, users = Work(database), Rollups(database), Users(database)
         identities, events = Identities(database), events or Events(database)
-        fold = Fold(events, identities, work, users, Sessions(database), Journeys(database))
+        fold = Fold(events, identities, work, users, Sessions(database), Journeys(database), Checkpoints(database))
         erasing = Erasing(
             suppressions=Suppressions(database),
             erasures=Erasures(database),

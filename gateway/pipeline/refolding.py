@@ -31,12 +31,12 @@ from gateway.errors import GatewayError, Unavailable
 from gateway.journeys.fold import fold
 from gateway.model.event import OrderKey
 from gateway.model.identity import lane_of
-from gateway.model.journey import Journey
+from gateway.model.journey import Journey, UserState
 from gateway.model.journey import Session as Visit
 from gateway.model.scope import Scope
 from gateway.pipeline.batch import Batch, Part, Refold
 from gateway.pipeline.difference import RunChange, changed_runs
-from gateway.pipeline.folding import Fold, resolved, tell_set_aside
+from gateway.pipeline.folding import Fold, resolved, tell_set_aside, worth_keeping
 from gateway.store.lanes import Lease, event_row, journey_step_row
 from gateway.store.rollups import Cells, Rollups, stage_cells
 from gateway.store.users import Stored
@@ -62,6 +62,7 @@ async def prepare(tools: Fold, refold: Refold, contract: Contract) -> None:
     workspace, user = refold.workspace, refold.user
     identities = (await tools.identities.of_users(Scope.system(workspace), [user]))[user]
     refold.sks = frozenset(one.sk for one in identities)
+    refold.start = refold.state = await _checkpoint(tools, refold)
     sessions: dict[str, Visit] = {}
     journeys: dict[str, Journey] = {}
     try:
@@ -72,17 +73,38 @@ async def prepare(tools: Fold, refold: Refold, contract: Contract) -> None:
         tell_set_aside(user, error)
         refold.failed = True
     if not refold.failed:
-        old_sessions = await tools.sessions.of_users(workspace, [user])
-        old_journeys = await tools.journeys.of_users(workspace, [user])
+        if refold.start is None:
+            old_sessions = await tools.sessions.of_users(workspace, [user])
+            old_journeys = await tools.journeys.of_users(workspace, [user])
+        else:
+            old_sessions = await tools.sessions.since(workspace, refold.start)
+            old_journeys = await tools.journeys.since(workspace, refold.start)
         refold.parts = list(_parts(old_sessions, sessions, changed_runs(old_journeys, journeys)))
     refold.waiting = await tools.work.held_events(workspace, user)
     refold.ready = True
+
+
+async def _checkpoint(tools: Fold, refold: Refold) -> UserState | None:
+    """The state before all events that wait, if there is one and nothing but them is new."""
+    if refold.full:
+        return None
+    waiting = await tools.work.held_events(refold.workspace, refold.user)
+    first = await tools.events.earliest(refold.workspace, waiting)
+    return first and await tools.checkpoints.before(refold.workspace, refold.user, refold.maps, first)
 
 
 async def _fold_pages(
     tools: Fold, refold: Refold, contract: Contract, sessions: dict[str, Visit], journeys: dict[str, Journey]
 ) -> None:
     after: OrderKey | None = None
+    kept = 0
+    if refold.start is not None:
+        # What it says itself is stored again, should nothing follow.
+        begun = fold(refold.user, [], contract.journeys, as_of=refold.as_of, state=refold.start)
+        after, kept = refold.start.last, refold.start.events
+        journeys |= begun.journeys
+        if refold.start.session is not None:
+            sessions[refold.start.session.id] = refold.start.session
     while True:
         page = await tools.events.of_identities(refold.workspace, sorted(refold.sks), after=after, limit=PAGE)
         if page:
@@ -94,6 +116,9 @@ async def _fold_pages(
                 refold.state = folded.state
                 sessions |= folded.sessions
                 journeys |= folded.journeys
+                if worth_keeping(kept, folded.state.events):
+                    kept = folded.state.events
+                    refold.checkpoints.append(folded.state)
         if len(page) < PAGE:
             return
         await asyncio.sleep(0)
@@ -151,6 +176,7 @@ async def _unmoved(tools: Fold, batch: Batch, refold: Refold, stored: Stored) ->
         owned is None
         or owned.epoch != refold.epoch
         or refold.maps != batch.contract.journeys_hash
+        or stored.maps not in (refold.found, refold.maps)
         or held is None
         or stored.counted != refold.counted
         or not refold.sks <= {one.sk for one in members[user]}
@@ -195,7 +221,8 @@ async def _write_user(tools: Fold, batch: Batch, refold: Refold, again: Again | 
     workspace, user, session = refold.workspace, refold.user, batch.session
     some = refold.waiting[:EVENTS]
     await _take_events(tools, batch, refold, some)
-    last = len(some) == len(refold.waiting)
+    await _write_checkpoints(tools, batch, refold)
+    last = len(some) == len(refold.waiting) and len(refold.checkpoints) <= ROWS
     if refold.failed:
         await tools.users.set_aside(workspace, [user], session)
     elif refold.state is not None:
@@ -211,9 +238,22 @@ async def _write_user(tools: Fold, batch: Batch, refold: Refold, again: Again | 
         await tools.work.ask_again(workspace, [Again(other) for other in again.to], session)
 
     def then() -> None:
-        refold.waiting, refold.whole = refold.waiting[EVENTS:], last
+        refold.waiting, refold.checkpoints = refold.waiting[EVENTS:], refold.checkpoints[ROWS:]
+        refold.whole, refold.written = last, True
 
     refold.then = then
+
+
+async def _write_checkpoints(tools: Fold, batch: Batch, refold: Refold) -> None:
+    """Keep those that the fold has come past, instead of those that lack what it has folded."""
+    if refold.written:
+        pass
+    elif refold.start is None:
+        await tools.checkpoints.drop(batch.workspace, [refold.user], batch.session)
+    else:
+        await tools.checkpoints.drop_behind(batch.workspace, refold.start, batch.session)
+    if not refold.failed:
+        await tools.checkpoints.add(batch.workspace, refold.checkpoints[:ROWS], refold.maps, batch.session)
 
 
 async def _leave(tools: Fold, batch: Batch, user: str, heir: str | None) -> None:
@@ -338,6 +378,8 @@ class Refolder:
             stored.revision,
             maps,
             stored.counted or maps,
+            full=held.full or stored.state is None or stored.maps != maps,
+            found=stored.maps,
             as_of=self._clock.now(),
             horizon=horizon,
         )

@@ -71,6 +71,7 @@ COLLECTIONS = (
             _index("workspace", "map", "-lastAt", "-_id"),
         ),
     ),
+    Collection("checkpoints", "workspace, user", (_index("workspace", "user", "at", "seq", "key"),)),
     Collection("rollups", "workspace, _id", (_index("workspace", "kind", "key", "start"),)),
     Collection("feed", "workspace, _id", (_index("writtenAt"),)),
     Collection("lanes", "_id"),

@@ -160,6 +160,13 @@ class Events:
         rows = await self._database.find(COLLECTION, wanted, sort=OLDEST_FIRST, limit=limit, session=session)
         return [from_document(row) for row in rows]
 
+    async def earliest(self, workspace: str, ids: Sequence[bytes]) -> OrderKey | None:
+        """The order key of the first of these events; None when there is none."""
+        keys = {"_id": 1, "at": 1, "seq": 1}
+        wanted = {"workspace": workspace, "_id": {"$in": list(ids)}}
+        rows = await self._database.find(COLLECTION, wanted, projection=keys, sort=OLDEST_FIRST, limit=1)
+        return (rows[0]["at"], rows[0]["seq"], bytes(rows[0]["_id"])) if rows else None
+
     async def first_of(self, workspace: str, sk: str, session: Session) -> OrderKey | None:
         """The order key of an identity's first event; None when there is none."""
         keys = {"_id": 1, "at": 1, "seq": 1}

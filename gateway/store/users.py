@@ -17,6 +17,7 @@ from gateway.store.identities import IDENTITIES
 USERS = "users"
 SESSIONS = "sessions"
 JOURNEYS = "journeys"
+CHECKPOINTS = "checkpoints"
 # `dataclasses.asdict` copies deeply, which costs several times as much.
 _VISIT = tuple(field.name for field in fields(StageVisit))
 
@@ -227,7 +228,7 @@ class Users:
     async def left_of(self, workspace: str, users: Collection[str], session: db.Session | None = None) -> Document:
         """How many rows there still are of users, by collection."""
         found = {}
-        for collection, key in ((USERS, "_id"), (SESSIONS, "user"), (JOURNEYS, "user")):
+        for collection, key in ((USERS, "_id"), (SESSIONS, "user"), (JOURNEYS, "user"), (CHECKPOINTS, "user")):
             wanted: Document = {"workspace": workspace, key: {"$in": list(users)}}
             if collection == USERS:
                 wanted["movedTo"] = None
@@ -313,21 +314,28 @@ def _stored(row: Document) -> Stored:
 
 
 def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Document:
+    return {
+        **state_row(state),
+        "lane": lane_of(workspace, state.user),
+        "lastSeen": state.last_seen,
+        "maps": maps,
+        "counted": maps,
+        "dueAt": state.due_at(as_of),
+        "movedTo": None,
+    }
+
+
+def state_row(state: UserState) -> Document:
+    """What `state_from` takes, but for the user's id."""
     session = state.session
     return {
-        "lane": lane_of(workspace, state.user),
         "firstSeen": state.first_seen,
-        "lastSeen": state.last_seen,
         "last": list(state.last),
         "events": state.events,
         "sessions": state.sessions,
         "traits": escaped(state.traits),
         "session": None if session is None else {"_id": session.id, **session_row(session)},
         "runs": [{"_id": run.id, **journey_row(run)} for run in state.runs.values()],
-        "maps": maps,
-        "counted": maps,
-        "dueAt": state.due_at(as_of),
-        "movedTo": None,
     }
 
 
@@ -344,6 +352,14 @@ class Sessions:
             SESSIONS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
         )
         return {row["_id"]: session_from(row) for row in rows}
+
+    async def since(self, workspace: str, state: UserState, session: db.Session | None = None) -> dict[str, Session]:
+        """The user's session of this state, and all that began later."""
+        either: list[Document] = [{"start": {"$gt": state.last[0]}}]
+        if state.session is not None:
+            either.append({"_id": state.session.id})
+        wanted = {"workspace": workspace, "user": state.user, "$or": either}
+        return {row["_id"]: session_from(row) for row in await self._database.find(SESSIONS, wanted, session=session)}
 
     async def page(self, scope: Scope, user: str, *, limit: int, before: tuple[int, str] | None) -> list[Session]:
         """One user's sessions, newest first."""
@@ -376,6 +392,13 @@ class Journeys:
             JOURNEYS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
         )
         return {row["_id"]: journey_from(row) for row in rows}
+
+    async def since(self, workspace: str, state: UserState, session: db.Session | None = None) -> dict[str, Journey]:
+        """The user's runs of this state, and all later ones."""
+        either: list[Document] = [{"map": {"$nin": list(state.runs)}}]
+        either += [{"map": key, "run": {"$gte": run.run}} for key, run in state.runs.items()]
+        wanted = {"workspace": workspace, "user": state.user, "$or": either}
+        return {row["_id"]: journey_from(row) for row in await self._database.find(JOURNEYS, wanted, session=session)}
 
     async def after(self, workspace: str, user: str, key: str, *, limit: int, session: db.Session) -> list[Journey]:
         """The runs of a user behind this id, by id."""

@@ -57,11 +57,13 @@ class ToErase:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A user that is folded outside of transactions; `asked` counts how often that was asked for."""
+    """A user that is folded outside of transactions; `asked` counts how often that was asked for, and `full` says that
+    late events are not all there is to it."""
 
     workspace: str
     again: Again
     asked: int
+    full: bool
 
 
 class Work:
@@ -88,14 +90,17 @@ class Work:
         if rows:
             await self._database.insert_many(COLLECTION, rows, session=session)
 
-    async def ask_again(self, workspace: str, users: Iterable[Again], session: Session, *, held: bool = False) -> None:
-        """Leave word with the owners of these users' lanes; held: it is not for a batch."""
+    async def ask_again(
+        self, workspace: str, users: Iterable[Again], session: Session, *, held: bool = False, full: bool = True
+    ) -> None:
+        """Leave word with the owners of these users' lanes; held: it is not for a batch; not full: only late events."""
         operations = []
         for one in users:
             added: Document = {_TO: {"$each": sorted(one.to)}}
             changes: Document = {"$addToSet": added, "$inc": {"asked": 1}}
             fixed = {"user": one.user, "lane": lane_of(workspace, one.user), "pending": True, "kind": "user"}
-            changes["$set"] = fixed | ({_HEIR: one.heir} if one.heir else {}) | ({"held": _HELD_USER} if held else {})
+            said = {_HEIR: one.heir, "held": _HELD_USER if held else None, "full": full}
+            changes["$set"] = fixed | {name: value for name, value in said.items() if value}
             key = {"_id": _user_id(workspace, one.user), "workspace": workspace}
             operations.append(UpdateOne(key, changes, upsert=True))
         if operations:
@@ -258,7 +263,7 @@ def _again(row: Document) -> Again:
 
 
 def _held(row: Document) -> Held:
-    return Held(row["workspace"], _again(row), row["asked"])
+    return Held(row["workspace"], _again(row), row["asked"], row.get("full", False))
 
 
 def _held_events(workspace: str, user: str) -> Document:

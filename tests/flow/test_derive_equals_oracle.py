@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock, FrozenClock
 from gateway.contract import Contract, EventRule, JourneyMap, Stage
+from gateway.journeys.fold import fold
 from gateway.model.event import Event, EventType
 from gateway.model.identity import LANES, Identity
 from gateway.pipeline import folding, refolding
@@ -26,6 +27,7 @@ from gateway.store import collections
 from gateway.store.database import Database
 from gateway.store.events import Events, to_document
 from gateway.store.lanes import Lanes, Lease, LeaseLost
+from gateway.store.users import state_from
 from tests import oracle
 from tests.pace import PATIENCE
 
@@ -172,6 +174,7 @@ def deriver_of(database: Database, clock: Clock, *, lease_seconds: float = 3.0) 
 async def emptied(database: Database) -> Lanes:
     for name in ("events", "identities", "merges", "work", "users", "sessions", "journeys", "rollups", "feed", "lanes"):
         await database.delete_many(name, {})
+    await database.delete_many("checkpoints", {})
     lanes = Lanes(database)
     await lanes.prepare()
     return lanes
@@ -343,11 +346,22 @@ async def test_feed_is_dense_and_announces_every_event_once(database: Database) 
     await told_once(database, plain)
 
 
+async def checkpoints_hold(database: Database) -> None:
+    """Every checkpoint is what the events of its user up to there say."""
+    maps = contract().journeys
+    for row in await database.find("checkpoints", {}):
+        rows = await database.find("identities", {"user": row["user"]})
+        events = await Events(database).of_identities("w", [one["sk"] for one in rows])
+        mine = [event for event in events if event.order <= (row["at"], row["seq"], bytes(row["key"]))]
+        assert state_from(row["state"]) == fold(row["user"], mine, maps, as_of=0).state
+
+
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is bounded for users with very many events, for users with a few."""
     monkeypatch.setattr(folding, "MOST_EVENTS", 3)
     monkeypatch.setattr(folding, "MOST_OF_A_BATCH", 7)
+    monkeypatch.setattr(folding, "CHECKPOINT_EVENTS", 2)
     for name in ("PAGE", "ROWS", "EVENTS"):
         monkeypatch.setattr(refolding, name, 2)
 
@@ -373,9 +387,10 @@ async def test_any_arrival_gives_the_oracles_world(
         await told_once(database, events)
         assert not await database.count("work", {"pending": True})
         assert not await database.count("users", {"refolding": True})
+        await checkpoints_hold(database)
 
     @settings(
-        max_examples=150,
+        max_examples=int(__import__("os").environ.get("EX", "150")),
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
