@@ -15,7 +15,7 @@ import pytest
 from gateway.clock import FrozenClock, ServerClock
 from gateway.contract import Contract
 from gateway.model.event import Event, EventType
-from gateway.model.identity import Identity, Member, digest, lane_of, user_id_of
+from gateway.model.identity import LANES, Identity, Member, digest, lane_of, user_id_of
 from gateway.pipeline import folding, refolding
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
@@ -273,34 +273,56 @@ def _sks(sides: dict[str, list[str]]) -> dict[str, Any]:
     return {side: [Identity("userId", name).sk for name in names] for side, names in sides.items()}
 
 
+async def owners_of(database: Database, several: bool) -> list[tuple[Deriver, Lease]]:
+    """The owner of the lane of user u, and of all others, or somebody else for these."""
+    lane = lane_of("w", user_id_of("w", Identity("userId", "u")))
+    owners = []
+    for name, mine in (("owner", [lane]), ("other", [one for one in range(LANES) if one != lane])):
+        lease = await Lanes(database).acquire(name, 60, lanes=mine if several else range(LANES))
+        if lease is not None:
+            owners.append((deriver(database), lease))
+    return owners
+
+
+async def apply_by(database: Database, owners: list[tuple[Deriver, Lease]], events: list[Event]) -> None:
+    await store(database, events)
+    for owner, lease in owners:
+        await owner.apply(lease, events)
+    while any([await owner.work_off(lease) for owner, lease in owners]):
+        pass
+
+
 @pytest.mark.usefixtures("few_at_once")
-@pytest.mark.parametrize("what", ["merge", "split"])
+@pytest.mark.parametrize("several", [False, True], ids=["one owner", "two owners"])
+@pytest.mark.parametrize(("what", "many"), [("merge", 2), ("merge", 6), ("split", 6)])
 async def test_who_becomes_somebody_else_while_it_is_folded_is_folded_once_more(
-    prepared: Database, monkeypatch: pytest.MonkeyPatch, what: str
+    prepared: Database, monkeypatch: pytest.MonkeyPatch, what: str, many: int, several: bool
 ) -> None:
-    owner, lease = deriver(prepared), await Lanes(prepared).acquire("owner", 60)
-    assert lease is not None
+    owners = await owners_of(prepared, several)
+    (owner, lease), *_ = owners
     mine = visits("u", range(8))
-    other = [replace(one, id=digest("other", one.id)) for one in visits("v", range(20, 26))]
+    other = [replace(one, id=digest("other", one.id)) for one in visits("v", range(20, 20 + many))]
     together = said(901, EventType.MERGE, one=["u"], other=["v"])
     apart = said(902, EventType.SPLIT, one=["u"], other=["v"])
-    await apply(prepared, owner, lease, [*mine[1:], *other])
+    await apply_by(prepared, owners, [*mine[1:], *other])
     if what == "split":
-        await apply(prepared, owner, lease, [together])
-        await refolded(owner, lease)
-    await apply(prepared, owner, lease, mine[:1])
+        await apply_by(prepared, owners, [together])
+        while any([await refolded(*one) for one in owners]):
+            pass
+    await apply_by(prepared, owners, mine[:1])
     async with reading(monkeypatch) as (read, may):
         folding_now = asyncio.create_task(owner.refold(lease))
         await read.wait()
-        await apply(prepared, owner, lease, [apart if what == "split" else together])
+        await apply_by(prepared, owners, [apart if what == "split" else together])
         may.set()
         await folding_now
-    await refolded(owner, lease)
+    while any([await refolded(*one) for one in owners]):
+        pass
     users = sorted(row["events"] for row in await prepared.find("users", {"movedTo": None}))
-    assert users == ([14] if what == "merge" else [6, 8])
+    assert users == ([8 + many] if what == "merge" else [many, 8])
     runs = [run["user"] for run in await prepared.find("journeys", {})]
     assert sorted(Counter(runs).values()) == users, "a run for every event"
-    assert await prepared.count("sessions", {}) == 14
+    assert await prepared.count("sessions", {}) == 8 + many
     assert await announced(prepared) == sorted(one.id for one in [*mine, *other])
     assert await summed(prepared) == await entries(prepared)
     await nothing_waits(prepared)
@@ -418,7 +440,7 @@ async def test_others_are_derived_while_a_user_with_60_000_events_is_folded(
         return await prepared.count("users", {"_id": key, "events": MANY, "refolding": None}) == 1
 
     await until(whole)
-    print(f"{MANY} events folded from the first one within {time.monotonic() - began:.1f} s")
+    print(f"{MANY} events folded from the first one within {time.monotonic() - began:.1f} s", flush=True)
     late = event(0, at=START - 60 * MINUTE, user="hot")
     async with reading(monkeypatch) as (read, may):
         await store(prepared, [late])
