@@ -384,6 +384,7 @@ class Deriver:
             await self._lanes.advance(lease, None, scanned=(start, events[-1].received_at))
             self._derived_until = events[-1].received_at
             self.heard_of = self._clock.monotonic()
+            await self._go_on_refolding(lease)
             if self._stopping.is_set():
                 return
         await self._lanes.advance(lease, start)

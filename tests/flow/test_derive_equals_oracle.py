@@ -390,7 +390,7 @@ async def test_any_arrival_gives_the_oracles_world(
         await checkpoints_hold(database)
 
     @settings(
-        max_examples=int(__import__("os").environ.get("EX", "150")),
+        max_examples=150 if size == "few events" else 75,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
