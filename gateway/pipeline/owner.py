@@ -37,6 +37,7 @@ _TELL_SECONDS = 0.75
 _TRIM_SECONDS = 60
 _ERASE_SECONDS = 0.5
 _REFOLD_SECONDS = 0.25
+_REFOLD_AGAIN_SECONDS = 5.0
 #: An erasure whose event has not come by then is begun without it: who asked for it died in the middle.
 _EVENT_LOST_MS = 10_000
 _MS_PER_HOUR = 3_600_000
@@ -285,7 +286,6 @@ class Deriver:
         if lease.lanes.keys() != ALL_LANES:
             collection = None
             waiting = {"fullDocument.pending": True, "fullDocument.lane": {"$in": [*lease.lanes]}}
-            waiting |= {"fullDocument.held": None}
             given_back = {"updateDescription.updatedFields.owner": {"$type": "null"}}
             wanted = {
                 "$or": [
@@ -356,10 +356,17 @@ class Deriver:
     async def _go_on_refolding(self, lease: Lease) -> None:
         """Between two batches, for as long as a batch may take."""
         began, more = self._clock.monotonic(), False
-        while await self.refold(lease, wait=False):
-            more = True
-            if self._stopping.is_set() or self._clock.monotonic() - began > _REFOLD_SECONDS:
-                return
+        try:
+            while await self.refold(lease, wait=False):
+                more = True
+                if self._stopping.is_set() or self._clock.monotonic() - began > _REFOLD_SECONDS:
+                    return
+        except Unavailable:
+            raise
+        except Exception:
+            # One user's trouble is nobody else's.
+            log.exception("a user with very many events could not be folded; trying again")
+            self._refolded = self._clock.monotonic() + _REFOLD_AGAIN_SECONDS
         if more:
             await self.work_off(lease)
 

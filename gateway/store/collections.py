@@ -45,7 +45,11 @@ COLLECTIONS = (
     Collection(
         "work",
         "workspace, _id",
-        (_index("doneAt"), Index((("lane", 1), ("held", 1), ("_id", 1)), partial={"pending": True})),
+        (
+            _index("doneAt"),
+            Index((("lane", 1), ("_id", 1)), partial={"pending": True}),
+            Index((("lane", 1), ("pending", 1), ("user", 1)), partial={"pending": {"$gt": ""}}),
+        ),
     ),
     Collection(
         "users",

@@ -5,7 +5,8 @@ as long as their event could come again; rows of users are deleted. So are those
 deleted (kind "erase"), which lie in the lane that these events came in.
 
 A user with very many events is folded from the start outside of any transaction (`gateway.pipeline.refolding`): its row
-is held for that ("user"), and so are rows of its events ("event") until it is done. Batches pass held rows by.
+is held for that (`pending` is "user"), and so are rows of its events ("event") until it is done. Batches pass held
+rows by, whose `pending` is not true.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ COLLECTION = "work"
 
 #: What a row of a user says besides: who has had identities of it since, and who it lives on as if it has none left.
 _TO, _HEIR = "to", "heir"
-#: What `held` says of a row that no batch is to take.
+#: What `pending` says of a row that no batch is to take.
 _HELD_USER, _HELD_EVENT = "user", "event"
 
 
@@ -98,9 +99,11 @@ class Work:
         for one in users:
             added: Document = {_TO: {"$each": sorted(one.to)}}
             changes: Document = {"$addToSet": added, "$inc": {"asked": 1}}
-            fixed = {"user": one.user, "lane": lane_of(workspace, one.user), "pending": True, "kind": "user"}
-            said = {_HEIR: one.heir, "held": _HELD_USER if held else None, "full": full}
+            fixed = {"user": one.user, "lane": lane_of(workspace, one.user), "kind": "user"}
+            said = {_HEIR: one.heir, "pending": _HELD_USER if held else None, "full": full}
             changes["$set"] = fixed | {name: value for name, value in said.items() if value}
+            if not held:  # one that is held stays so
+                changes["$setOnInsert"] = {"pending": True}
             key = {"_id": _user_id(workspace, one.user), "workspace": workspace}
             operations.append(UpdateOne(key, changes, upsert=True))
         if operations:
@@ -108,7 +111,7 @@ class Work:
 
     async def pending(self, lanes: Collection[int], *, limit: int) -> dict[str, Pending]:
         """Waiting rows of these lanes that are not held, by workspace."""
-        wanted = {"pending": True, "lane": {"$in": list(lanes)}, "held": None}
+        wanted = {"pending": True, "lane": {"$in": list(lanes)}}
         rows = await self._database.find(COLLECTION, wanted, sort=[("lane", 1), ("_id", 1)], limit=limit)
         found: dict[str, Pending] = {}
         for row in rows:
@@ -127,7 +130,7 @@ class Work:
         """Of the waiting rows, and of whatever waits for `users`: events with the user they wait for, and users."""
         ids = [*waiting.events, *(_user_id(workspace, user) for user in (*waiting.users, *users))]
         rows = await self._database.find(
-            COLLECTION, {"workspace": workspace, "_id": {"$in": ids}, "pending": True}, session=session
+            COLLECTION, {"workspace": workspace, "_id": {"$in": ids}, "pending": {"$ne": None}}, session=session
         )
         events = {bytes(row["_id"]): row["user"] for row in rows if row.get("kind") != "user"}
         return events, [_again(row) for row in rows if row.get("kind") == "user"]
@@ -162,7 +165,9 @@ class Work:
     async def hold(self, workspace: str, events: Mapping[bytes, str], session: Session) -> None:
         """These events wait until the users they belong to have been folded outside of transactions."""
         operations = [
-            ReplaceOne({"_id": key, "workspace": workspace}, _row(workspace, key, user, None) | {"held": _HELD_EVENT})
+            ReplaceOne(
+                {"_id": key, "workspace": workspace}, _row(workspace, key, user, None) | {"pending": _HELD_EVENT}
+            )
             for key, user in events.items()
         ]
         if operations:
@@ -170,13 +175,13 @@ class Work:
 
     async def held_users(self, lanes: Collection[int], *, limit: int) -> list[Held]:
         """Users of these lanes to be folded outside of transactions."""
-        wanted = {"pending": True, "lane": {"$in": list(lanes)}, "held": _HELD_USER}
+        wanted = {"pending": _HELD_USER, "lane": {"$in": list(lanes)}}
         rows = await self._database.find(COLLECTION, wanted, limit=limit)
         return [_held(row) for row in rows]
 
     async def touch_held(self, workspace: str, user: str, session: Session) -> Held | None:
         """The row of a user that is held, written to: whoever asks for the same user at this moment conflicts."""
-        key = {"_id": _user_id(workspace, user), "workspace": workspace, "held": _HELD_USER}
+        key = {"_id": _user_id(workspace, user), "workspace": workspace, "pending": _HELD_USER}
         row = await self._database.find_one_and_update(COLLECTION, key, {"$inc": {"parts": 1}}, session=session)
         return None if row is None else _held(row)
 
@@ -194,7 +199,7 @@ class Work:
     async def release(self, workspace: str, user: str, session: Session) -> None:
         """The user is held no longer: its row goes, and events that wait for it are for batches again."""
         await self._database.update_many(
-            COLLECTION, _held_events(workspace, user), {"$unset": {"held": ""}}, session=session
+            COLLECTION, _held_events(workspace, user), {"$set": {"pending": True}}, session=session
         )
         gone = {"_id": _user_id(workspace, user), "workspace": workspace}
         await self._database.delete_many(COLLECTION, gone, session=session)
@@ -243,7 +248,8 @@ class Work:
 
     async def pending_in(self, workspace: str, among: Collection[bytes] | None = None) -> list[bytes]:
         """Rows of a workspace that wait to be folded, only those of `among` when given."""
-        wanted: Document = {"pending": True, "lane": {"$in": list(range(LANES))}, "workspace": workspace}
+        either: list[Document] = [{"pending": True}, {"pending": {"$gt": ""}}]
+        wanted: Document = {"$or": either, "lane": {"$in": list(range(LANES))}, "workspace": workspace}
         if among is not None:
             wanted["_id"] = {"$in": list(among)}
         return [row["_id"] for row in await self._database.find(COLLECTION, wanted, projection={"_id": 1})]
@@ -268,7 +274,7 @@ def _held(row: Document) -> Held:
 
 def _held_events(workspace: str, user: str) -> Document:
     lane = lane_of(workspace, user)
-    return {"pending": True, "lane": lane, "held": _HELD_EVENT, "workspace": workspace, "user": user}
+    return {"pending": _HELD_EVENT, "lane": lane, "workspace": workspace, "user": user}
 
 
 def _user_id(workspace: str, user: str) -> bytes:

@@ -189,8 +189,10 @@ async def derive_in(database: Database, arrival: Iterator[list[dict[str, Any]]],
         mine = [to_event(plain) for plain in {plain["id"]: plain for plain in batch}.values()]
         await events.insert([to_document(event, escape=False) for event in mine])
         await deriver.apply(lease, mine)
-        await refolded(deriver, lease)
-        assert not await deriver.work_off(lease), "one owner leaves nothing to itself"
+        if await deriver.refold(lease):
+            await refolded(deriver, lease)
+        else:
+            assert not await deriver.work_off(lease), "one owner leaves nothing to itself"
 
 
 async def refolded(deriver: Deriver, lease: Lease) -> int:
@@ -385,7 +387,7 @@ async def test_any_arrival_gives_the_oracles_world(
         assert world == oracle.world(events, STAGES, LIMIT, as_of)
         assert await counted(database) == await cells(database, events)
         await told_once(database, events)
-        assert not await database.count("work", {"pending": True})
+        assert not await database.count("work", {"pending": {"$ne": None}})
         assert not await database.count("users", {"refolding": True})
         await checkpoints_hold(database)
 
