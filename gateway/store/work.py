@@ -248,11 +248,14 @@ class Work:
 
     async def pending_in(self, workspace: str, among: Collection[bytes] | None = None) -> list[bytes]:
         """Rows of a workspace that wait to be folded, only those of `among` when given."""
-        either: list[Document] = [{"pending": True}, {"pending": {"$gt": ""}}]
-        wanted: Document = {"$or": either, "lane": {"$in": list(range(LANES))}, "workspace": workspace}
+        wanted: Document = {"lane": {"$in": list(range(LANES))}, "workspace": workspace}
         if among is not None:
             wanted["_id"] = {"$in": list(among)}
-        return [row["_id"] for row in await self._database.find(COLLECTION, wanted, projection={"_id": 1})]
+        found: list[bytes] = []
+        for pending in (True, {"$gt": ""}):  # each by an index of its own
+            rows = await self._database.find(COLLECTION, {**wanted, "pending": pending}, projection={"_id": 1})
+            found += [row["_id"] for row in rows]
+        return found
 
     async def forget(self, before: int) -> int:
         """Forget rows of events that were folded before `before` (ms): their turn in the stream is long past."""
