@@ -22,6 +22,7 @@ from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
+from gateway.store.derivation import DerivationStatus
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
@@ -43,6 +44,7 @@ class Services:
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
+    derivation: DerivationStatus
     hub: Hub
     consistency: Consistency
     callers: Callers

@@ -107,6 +107,7 @@ def services_of(gateway: Gateway) -> Services:
         intake=gateway.intake,
         quarantine=gateway.quarantine,
         accounting=gateway.accounting,
+        derivation=gateway.derivation,
         hub=gateway.hub,
         consistency=gateway.consistency,
         callers=gateway.callers,

@@ -37,6 +37,7 @@ from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -92,6 +93,7 @@ class Gateway:
             intake=self.intake,
             quarantine=self.quarantine,
             accounting=self.accounting,
+            derivation=DerivationStatus(database),
             hub=self.hub,
             consistency=Consistency(Feed(database), Work(database), ServerClock()),
             callers=Callers(self.keyring, self.tokens),
