@@ -154,11 +154,11 @@ class Gateway:
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.post("/", content=content, headers=given)
 
-    async def request(self, method: str, path: str, **headers: str) -> httpx2.Response:
-        """One request without a body."""
+    async def request(self, method: str, path: str, content: bytes = b"", /, **headers: str) -> httpx2.Response:
+        """One request, without a body unless one is given."""
         transport = httpx2.ASGITransport(app=self.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            return await client.request(method, path, headers=headers)
+            return await client.request(method, path, content=content, headers=headers)
 
     async def answer(self, query: str, authorization: str | None, **variables: object) -> Json:
         """Data and errors of an operation."""
