@@ -87,12 +87,10 @@ class Streams:
         self._reservations.stream(ticket, context.scope).stop(operation_id)
         return Response(status_code=200)
 
-    @classmethod
-    def meant(cls, request: Request) -> bool:
-        """Whether a PUT or DELETE is about event streams: the one has no body, the other a ticket or an operation."""
-        if request.method == "PUT":
-            return request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
-        return bool(cls.ticket(request) or "operationId" in request.query_params)
+    @staticmethod
+    def meant(request: Request) -> bool:
+        """Whether a PUT or DELETE is about event streams: those have no body."""
+        return request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
 
     @staticmethod
     def ticket(request: Request) -> str:
