@@ -23,6 +23,7 @@ from gateway.pipeline.intake import Intake
 from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
+from gateway.store.derivation import DerivationStatus
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
@@ -44,6 +45,7 @@ class Services:
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
+    derivation: DerivationStatus
     hub: Hub
     consistency: Consistency
     callers: Callers

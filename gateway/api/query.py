@@ -12,6 +12,7 @@ from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
 from gateway.api.deciding import LOG, IdentityDecisionConnection, decision_page
+from gateway.api.derivation import DERIVATION, DerivationState
 from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
@@ -234,6 +235,14 @@ class Query:
         source: SourceName = None,
     ) -> IntakeAccounting:
         return await intake_accounting(info.context, range, source)
+
+    @field(
+        source=Source.document("lanes", "*"),
+        policy=DERIVATION,
+        description="How derivation stands: how far behind it is, whose events do not fold, and what befell it.",
+    )
+    def derivation(self) -> DerivationState:
+        return DerivationState()
 
     @field(
         source=Source.one("*", "id"),

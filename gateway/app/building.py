@@ -41,6 +41,7 @@ from gateway.store.accounting import Accounting
 from gateway.store.command_failures import CommandFailures
 from gateway.store.contracts import Versions
 from gateway.store.database import CommandListener, Database, Document, connect
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -77,6 +78,7 @@ class Gateway:
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
+    derivation: DerivationStatus
     privacy: Privacy
     eraser: Eraser
     deriver: Deriver
@@ -283,7 +285,7 @@ async def _build(
         spans=spans,
     )
     disk = DiskGuard(database, intake, settings.disk_free_percent)
-    watch = Watch(database, hub, deriver, DUTIES[settings.role], disk)
+    watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
     watch.plugins = {failure.plugin: failure.message for failure in plugged.failures}
     metrics.watch(watch.gauges)
     return Gateway(
@@ -301,6 +303,7 @@ async def _build(
         intake=intake,
         quarantine=quarantine,
         accounting=accounting,
+        derivation=derivation.status,
         privacy=privacy,
         eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
         deriver=deriver,

@@ -77,7 +77,14 @@ def _collect_routes(gateway: Gateway) -> list[BaseRoute]:
 def _token_routes(gateway: Gateway) -> list[BaseRoute]:
     """Tokens for browsers: roles `collect` and `api`."""
     return [
-        *token_routes(gateway.keyring, gateway.callers, gateway.tokens, gateway.identities, gateway.settings),
+        *token_routes(
+            gateway.keyring,
+            gateway.callers,
+            gateway.tokens,
+            gateway.identities,
+            gateway.privacy.suppressed,
+            gateway.settings,
+        ),
     ]
 
 
@@ -109,6 +116,7 @@ def services_of(gateway: Gateway) -> Services:
         intake=gateway.intake,
         quarantine=gateway.quarantine,
         accounting=gateway.accounting,
+        derivation=gateway.derivation,
         hub=gateway.hub,
         consistency=gateway.consistency,
         callers=gateway.callers,

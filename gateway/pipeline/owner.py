@@ -134,7 +134,7 @@ class Deriver:
             self.heard_of = self._clock.monotonic()  # other processes derive
         except HistoryLost:
             log.error("the oplog no longer reaches back to the last position: deriving from stored events")
-            await self._guarded(self._catch_up(self._lease))
+            await self._guarded(self._make_up())
         except Unavailable as reason:
             self._batch = max(_SMALLEST_BATCH, self._batch // 2)
             await self._guarded(self._waits(reason))
@@ -356,6 +356,14 @@ class Deriver:
             if self._stopping.is_set():
                 return
         await self._lanes.advance(lease, start)
+
+    async def _make_up(self) -> None:
+        """Derive from stored events what the oplog no longer tells, and keep on record that it happened."""
+        status, lease = self._derivation.status, self._lease
+        incident = await status.history_lost(lease.start(), lease.lanes, self._clock.now())
+        await self._catch_up(lease)
+        if not self._stopping.is_set():
+            await status.ended(incident, self._clock.now())
 
     async def _unresolved(self, lease: Lease, events: list[Event]) -> list[Event]:
         """Those of our lanes that still have to be resolved."""

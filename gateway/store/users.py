@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -152,7 +152,11 @@ class Users:
         operations = [
             UpdateOne(
                 {"_id": state.user, "workspace": workspace},
-                {"$set": _user_row(workspace, state, maps, as_of), "$inc": {"revision": 1}},
+                {
+                    "$set": _user_row(workspace, state, maps, as_of),
+                    "$inc": {"revision": 1},
+                    "$unset": {"setAside": ""},
+                },
                 upsert=True,
             )
             for state in states
@@ -160,15 +164,16 @@ class Users:
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
 
-    async def set_aside(self, workspace: str, users: Iterable[str], session: db.Session) -> None:
-        """Mark users that could not be folded: their next event folds them from the start."""
+    async def set_aside(self, workspace: str, users: Mapping[str, str], *, now: int, session: db.Session) -> None:
+        """Mark users that could not be folded, and the kind of error: their next event folds them from the start."""
+        cleared = {"maps": None, "movedTo": None, "dueAt": None}
         operations = [
             UpdateOne(
                 {"_id": user, "workspace": workspace},
-                {"$set": {"maps": None, "movedTo": None, "dueAt": None, "lane": lane_of(workspace, user)}},
+                {"$set": {**cleared, "lane": lane_of(workspace, user), "setAside": {"at": now, "error": error}}},
                 upsert=True,
             )
-            for user in users
+            for user, error in users.items()
         ]
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
@@ -205,7 +210,7 @@ class Users:
                 {
                     "$set": row,
                     "$inc": {"revision": 1},
-                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted"), ""),
+                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted", "setAside"), ""),
                 },
                 upsert=True,
                 session=session,

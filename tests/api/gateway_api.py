@@ -39,6 +39,7 @@ from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -95,6 +96,7 @@ class Gateway:
             intake=self.intake,
             quarantine=self.quarantine,
             accounting=self.accounting,
+            derivation=DerivationStatus(database),
             hub=self.hub,
             consistency=Consistency(Feed(database), Work(database), ServerClock()),
             callers=Callers(self.keyring, self.tokens),
@@ -156,11 +158,11 @@ class Gateway:
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.post("/", content=content, headers=given)
 
-    async def request(self, method: str, path: str, **headers: str) -> httpx2.Response:
-        """One request without a body."""
+    async def request(self, method: str, path: str, content: bytes = b"", /, **headers: str) -> httpx2.Response:
+        """One request, without a body unless one is given."""
         transport = httpx2.ASGITransport(app=self.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            return await client.request(method, path, headers=headers)
+            return await client.request(method, path, content=content, headers=headers)
 
     async def answer(self, query: str, authorization: str | None, **variables: object) -> Json:
         """Data and errors of an operation."""

@@ -18,10 +18,12 @@ from gateway.model.identity import LANES, digest, lane_of
 from gateway.pipeline.owner import Deriver
 from gateway.store import collections
 from gateway.store.database import Database, Session
+from gateway.store.derivation import DerivationStatus
 from gateway.store.events import to_document
 from gateway.store.lanes import Lanes, Lease, LeaseLost
 from tests.flow.test_derive_equals_oracle import START, deriver_of
 from tests.pace import PATIENCE
+from tests.store.seam import failing
 
 
 def deriver(database: Database, *, lease_seconds: float = 1.0) -> Deriver:
@@ -172,6 +174,35 @@ async def test_a_catch_up_that_was_broken_off_goes_on_where_it_stood(
     await running
     assert sum(applied) == 300, "nothing is gone through twice"
     assert await prepared.count("feed", {"kind": "event"}) == 300
+
+
+async def test_history_that_is_lost_is_made_up_for_and_kept_on_record(prepared: Database) -> None:
+    await store(prepared, [event(number) for number in range(10)])
+    first = deriver(prepared)
+    running = asyncio.create_task(first.run())
+    await derived(prepared, 10)
+    first.stop()
+    await running
+    await store(prepared, [event(number) for number in range(10, 20)])
+    second, status = deriver(prepared), DerivationStatus(prepared)
+    # As when the oplog has been rolled over: the change stream cannot be opened where derivation stood.
+    async with failing(prepared, "aggregate", errorCode=286, namespace=f"{prepared.name}.events"):
+        running = asyncio.create_task(second.run())
+        async with asyncio.timeout(PATIENCE):
+            while not await status.incidents(limit=1):  # noqa: ASYNC110 - the owner tells nobody
+                await asyncio.sleep(0.05)
+    await derived(prepared, 20)
+    async with asyncio.timeout(PATIENCE):
+        while await status.count_open():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    second.stop()
+    await running
+    (incident,) = await status.incidents(limit=5)
+    assert incident.kind == "history_lost"
+    assert incident.lanes == tuple(range(LANES))
+    assert incident.since is not None
+    assert incident.ended_at is not None
+    assert await prepared.count("feed", {"kind": "event"}) == 20
 
 
 async def test_a_lane_that_is_lost_is_dropped_and_the_rest_of_the_batch_derived(prepared: Database) -> None:
