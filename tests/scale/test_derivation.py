@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 
@@ -13,7 +14,7 @@ from gateway.clock import random_id
 from gateway.model.identity import digest
 from gateway.store.database import Database, connect
 from gateway.store.feed import Feed
-from tests.flow.conftest import RunningGateway, free_port
+from tests.flow.conftest import RunningGateway
 from tests.scale.measuring import (
     answered,
     basic,
@@ -46,10 +47,13 @@ async def backlog(database: Database, seed: int, count: int) -> None:
 @needs_proc
 @pytest.mark.parametrize("owners", [1, 2])
 async def test_derivation_from_a_backlog(
-    owners: int, gateway_environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    owners: int,
+    gateway_environment: dict[str, str],
+    gateway_of: Callable[[str], RunningGateway],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The owners know how far they had come, and are away while the events come in."""
-    gateways = [RunningGateway(gateway_environment | {"GATEWAY_ROLE": "derive"}, free_port()) for _ in range(owners)]
+    gateways = [gateway_of("derive") for _ in range(owners)]
     await asyncio.to_thread(gateways[0].set_up)
     database = connect(gateway_environment["GATEWAY_MONGO_URI"], gateway_environment["GATEWAY_DATABASE"])
     while await database.count("lanes", {"offset": None, "seq": {"$gte": 0}}):  # noqa: ASYNC110

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.flow.conftest import RunningGateway, free_port
+from tests.flow.conftest import RunningGateway
 from tests.scale.measuring import basic, cpu_seconds, drive, needs_proc, raw, say
 
 SECONDS = 4.0
@@ -127,8 +127,8 @@ FAMILIES = [
 
 
 @needs_proc
-async def test_every_door(gateway_environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    gateway = RunningGateway(gateway_environment | {"GATEWAY_ROLE": "collect"}, free_port())
+async def test_every_door(gateway_of: Callable[[str], RunningGateway], capsys: pytest.CaptureFixture[str]) -> None:
+    gateway = gateway_of("collect")
     await asyncio.to_thread(gateway.set_up)
     assert gateway.process is not None
     rows = []
@@ -146,5 +146,4 @@ async def test_every_door(gateway_environment: dict[str, str], capsys: pytest.Ca
                     f"{answered / took:,.0f} {answered * size / took:,.0f} {spent / (answered * size) * 1e6:,.0f}",
                 )
             )
-    await asyncio.to_thread(gateway.stop)
     say(capsys, f"The doors for events, {CONNECTIONS} connections, role collect, w: majority, j: true", rows)

@@ -28,7 +28,7 @@ from gateway.store.collections import COLLECTIONS
 from gateway.store.database import Database, connect
 from gateway.store.events import to_document
 from gateway.testing.simulate import Emission
-from tests.flow.conftest import RunningGateway, free_port
+from tests.flow.conftest import RunningGateway
 from tests.scale.measuring import (
     Spent,
     batch_body,
@@ -88,10 +88,14 @@ async def prepared(database: Database) -> Database:
 @needs_proc
 @pytest.mark.parametrize("role", ["collect", "all"])
 async def test_intake_beside_a_bare_insert(
-    role: str, gateway_environment: dict[str, str], bare: Database, capsys: pytest.CaptureFixture[str]
+    role: str,
+    gateway_environment: dict[str, str],
+    gateway_of: Callable[[str], RunningGateway],
+    bare: Database,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In turns, in one run; the ratio is the median of the turns'."""
-    gateway = RunningGateway(gateway_environment | {"GATEWAY_ROLE": role}, free_port())
+    gateway = gateway_of(role)
     await asyncio.to_thread(gateway.set_up)
     store = connect(gateway_environment["GATEWAY_MONGO_URI"], gateway_environment["GATEWAY_DATABASE"])
     pids = {"client": os.getpid(), "mongod": await pid_of_mongod(bare)}
@@ -112,7 +116,6 @@ async def test_intake_beside_a_bare_insert(
         if role == "all":
             await derived(store, EVENTS * (turn + 1))
     await store.close()
-    await asyncio.to_thread(gateway.stop)
     say(capsys, f"Intake, role {role}: {BATCH} a batch, {CLIENTS} clients, w: majority, j: true", told(found))
 
 
@@ -137,9 +140,9 @@ def told(found: dict[str, list[Spent]]) -> list[tuple[str, str]]:
 
 @needs_proc
 async def test_single_events_beside_an_insert_each(
-    gateway_environment: dict[str, str], bare: Database, capsys: pytest.CaptureFixture[str]
+    gateway_of: Callable[[str], RunningGateway], bare: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gateway = RunningGateway(gateway_environment | {"GATEWAY_ROLE": "collect"}, free_port())
+    gateway = gateway_of("collect")
     await asyncio.to_thread(gateway.set_up)
     pids = {"client": os.getpid(), "mongod": await pid_of_mongod(bare)}
     await prepared(bare)
@@ -154,7 +157,6 @@ async def test_single_events_beside_an_insert_each(
         with spending(gateway=pid_of(gateway), **pids) as spent:
             assert await drive(gateway.port, iter(requests), CONCURRENCY) == len(requests)
         through.append(spent)
-    await asyncio.to_thread(gateway.stop)
     ratios = [one.seconds / other.seconds for one, other in zip(each, through, strict=True)]
     events = TURNS * ALONE
     sums = total(each), total(through)
@@ -178,10 +180,10 @@ async def test_single_events_beside_an_insert_each(
 
 @needs_proc
 async def test_where_the_cpu_of_intake_goes(
-    gateway_environment: dict[str, str], bare: Database, capsys: pytest.CaptureFixture[str]
+    gateway_of: Callable[[str], RunningGateway], bare: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What a batch costs the gateway, beside each of its stages alone on the same batches, in turns."""
-    gateway = RunningGateway(gateway_environment | {"GATEWAY_ROLE": "collect"}, free_port())
+    gateway = gateway_of("collect")
     await asyncio.to_thread(gateway.set_up)
     await prepared(bare)
     with spending(gateway=pid_of(gateway)) as idle:
@@ -200,7 +202,6 @@ async def test_where_the_cpu_of_intake_goes(
             spents.append(spent)
         for name, seconds in (await staged(bare, emissions)).items():
             stages.setdefault(name, []).append(seconds)
-    await asyncio.to_thread(gateway.stop)
     cost = statistics.median(one.cpu["gateway"] for one in whole) / EVENTS
     shares = {
         "looking after health, keys, consent, contract, whatever comes in": background

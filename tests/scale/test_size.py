@@ -1,7 +1,7 @@
 """What an event costs when ever more of them are stored, and the disk they take.
 
-GATEWAY_BENCH_SIZES says at how many stored events it is measured; the default is short, the long one is
-`GATEWAY_BENCH_SIZES=100000,1000000,5000000 make bench ARGS="-k ever_more"`.
+BENCH_SIZES says at how many stored events it is measured; the default is short, the long one is
+`BENCH_SIZES=100000,1000000,5000000 make bench ARGS="-k ever_more"`.
 
 A part of the history is derived by the pipeline; what fills the database beyond are copies of all its rows under ids of
 their own, each copy eight weeks older, which is many times faster.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import count, islice
@@ -26,7 +26,7 @@ from gateway.model.identity import LANES
 from gateway.store.database import Database, Document, connect
 from gateway.store.lanes import feed_id
 from gateway.testing.simulate import Emission, Population
-from tests.flow.conftest import RunningGateway, free_port
+from tests.flow.conftest import RunningGateway
 from tests.scale.measuring import (
     Spent,
     batch_requests,
@@ -44,7 +44,7 @@ from tests.scale.measuring import (
     total,
 )
 
-SIZES = sorted(int(size) for size in os.environ.get("GATEWAY_BENCH_SIZES", "100000,400000").split(","))
+SIZES = sorted(int(size) for size in os.environ.get("BENCH_SIZES", "100000,400000").split(","))
 TEMPLATE = 25_000
 ROUNDS, EVENTS = 3, 5_000
 EIGHT_WEEKS = 8 * 7 * 86_400_000
@@ -149,9 +149,11 @@ async def measured(
 
 
 @needs_proc
-async def test_ever_more_events(gateway_environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    collects = RunningGateway(gateway_environment | {"GATEWAY_ROLE": "collect"}, free_port())
-    derives = RunningGateway(gateway_environment | {"GATEWAY_ROLE": "derive"}, free_port())
+async def test_ever_more_events(
+    gateway_environment: dict[str, str], gateway_of: Callable[[str], RunningGateway], capsys: pytest.CaptureFixture[str]
+) -> None:
+    collects = gateway_of("collect")
+    derives = gateway_of("derive")
     await asyncio.to_thread(collects.set_up)
     database = connect(gateway_environment["GATEWAY_MONGO_URI"], gateway_environment["GATEWAY_DATABASE"])
     key = await database.find_one("keys", {"kind": "write"})
