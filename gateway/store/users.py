@@ -151,7 +151,7 @@ class Users:
         """Store folded users."""
         operations = [
             UpdateOne(
-                {"_id": state.user, "workspace": workspace},
+                self._database.key(workspace, state.user),
                 {
                     "$set": _user_row(workspace, state, maps, as_of),
                     "$inc": {"revision": 1},
@@ -268,6 +268,7 @@ class Users:
 def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Document:
     session = state.session
     return {
+        "workspace": workspace,
         "lane": lane_of(workspace, state.user),
         "firstSeen": state.first_seen,
         "lastSeen": state.last_seen,
@@ -413,7 +414,8 @@ async def _replace(
     session: db.Session,
 ) -> None:
     operations: list[Any] = [
-        UpdateOne({"_id": key, "workspace": workspace}, {"$set": row}, upsert=True) for key, row in rows
+        UpdateOne(database.key(workspace, key), {"$set": {"workspace": workspace, **row}}, upsert=True)
+        for key, row in rows
     ]
     if operations:
         await database.bulk_write(collection, operations, session=session)
