@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import pymongo
 
-from tests.faults.checker import Evidence, Verdict, check
+from tests.faults.checker import Verdict, check
+from tests.faults.evidence import Evidence
 from tests.faults.gateways import DATABASE, Gateway
 from tests.faults.history import History, longest_pause
 from tests.faults.messages import Plan
@@ -79,6 +80,7 @@ async def run(options: Options) -> Run:
         async with _started(options, directory, began) as running:
             await _break(running)
             await _catch_up(running)
+            await _stop(running)
             await _judge(running, began)
         running.history.close()
     if options.output is not None:
@@ -180,10 +182,23 @@ def _announced(client: pymongo.MongoClient[Row]) -> int:
 def _all_derived(client: pymongo.MongoClient[Row], heard: tuple[int, ...]) -> bool:
     """Whether every stored event was announced and heard, and nobody waits to be brought up to date."""
     found = client[DATABASE]
+    if found["work"].find_one({"pending": True, "lane": {"$in": list(range(LANES))}}) is not None:
+        return False
     if found["users"].find_one({"dueAt": {"$lte": int(time.time() * 1000)}}) is not None:
         return False
     events = found["events"].count_documents({})  # the estimate is wrong once a mongod was killed
     return heard[:2] == (events, events)
+
+
+async def _stop(running: Run) -> None:
+    """End the subscribers and both gateways in order, so that these write what they still hold: the last counts."""
+    for subscriber in running.subscribers:
+        await subscriber.stop()
+    for gateway in running.gateways:
+        await gateway.process.terminate(PATIENCE)
+        if gateway.process.status != 0:
+            said = gateway.process.tail(500)
+            running.history.anomaly(f"{gateway.process.name} stopped with {gateway.process.status}", said=said)
 
 
 async def _judge(running: Run, began: int) -> None:

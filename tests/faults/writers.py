@@ -89,9 +89,9 @@ class Writers:
         """Send until it is acknowledged, mostly; returns the gateway that did."""
         body = orjson.dumps({"batch": [self.history.plan.message(number) for number in numbers]})
         while True:
-            self.history.sent(numbers)
+            began = self.history.sent(numbers)
             status, reply = await _post(client, gateway, body)
-            if self.history.answered(numbers, gateway.number, status, reply):
+            if self.history.answered(numbers, gateway.number, status, reply, began=began):
                 if chance.random() > 0.05:
                     return gateway
             elif self.stopping or chance.random() < 0.02:
