@@ -39,6 +39,8 @@ _STALL_SECONDS = PATIENCE / 2
 class Options:
     """What a run is made of. `seconds` bounds the time in which faults begin; `log` holds every request's answer.
 
+    `most_seconds`: when that time has passed and all faults have been, no more events are made, and the run is judged.
+
     `uri_options` (such as "&heartbeatFrequencyMS=500") goes behind the gateways' address of MongoDB.
     """
 
@@ -47,6 +49,7 @@ class Options:
     events: int = 10_000
     kinds: Sequence[str] = tuple(KINDS)
     seconds: float | None = None
+    most_seconds: float = 1e9
     writers: int = 8
     transaction_seconds: int = 10
     uri_options: str = ""
@@ -143,9 +146,9 @@ async def _break(running: Run) -> None:
     running.writers.rate = max(running.writers.rate, 1_000.0)
 
     async def enough() -> bool:
-        return len(history) >= options.events
+        return len(history) >= options.events or time.monotonic() - running.began > options.most_seconds
 
-    await until(enough, "all events are made", seconds=100 * PATIENCE)
+    await until(enough, "all events are made", seconds=1_000 * PATIENCE)
     await running.writers.stop()
 
 
