@@ -19,8 +19,8 @@ from tests.faults.subscribers import Heard
 from tests.faults.tables import LANES, Row, Tables
 
 START = 1_790_000_000_000
-#: Of a plan in which two links are refused.
-SEED = 6
+#: Of a plan in which links are refused for two reasons.
+SEED = 1
 COUNT = 600
 Mutant = Callable[[Evidence], None]
 
