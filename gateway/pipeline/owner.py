@@ -132,9 +132,6 @@ class Deriver:
                 await self._own(self._lease)
                 return
             self.heard_of = self._clock.monotonic()  # other processes derive
-        except HistoryLost:
-            log.error("the oplog no longer reaches back to the last position: deriving from stored events")
-            await self._guarded(self._catch_up(self._lease))
         except Unavailable as reason:
             self._batch = max(_SMALLEST_BATCH, self._batch // 2)
             await self._guarded(self._waits(reason))
@@ -261,13 +258,17 @@ class Deriver:
         """Derive until the lanes we own change."""
         if lease.start() is None:
             await self._catch_up(lease)
-        async with self._watch(lease) as stream:
-            # Behind the opening, so that no row falls between.
-            await self.work_off(lease)
-            while not self._stopping.is_set():
-                await self._next(lease, stream)
-                if await self._share():
-                    return
+        try:
+            async with self._watch(lease) as stream:
+                # Behind the opening, so that no row falls between.
+                await self.work_off(lease)
+                while not self._stopping.is_set():
+                    await self._next(lease, stream)
+                    if await self._share():
+                        return
+        except HistoryLost:
+            log.error("the oplog no longer reaches back to the last position: deriving from stored events")
+            await self._catch_up(lease)
 
     @asynccontextmanager
     async def _watch(self, lease: Lease) -> AsyncIterator[Stream]:
