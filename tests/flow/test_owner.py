@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from gateway.model.event import Event, EventType
 from gateway.model.identity import LANES, digest, lane_of
 from gateway.pipeline.owner import Deriver
 from gateway.store import collections
-from gateway.store.database import Database, Session
+from gateway.store.database import Database, HistoryLost, Session, Stream
 from gateway.store.events import to_document
 from gateway.store.lanes import Lanes, Lease, LeaseLost
 from tests.flow.test_derive_equals_oracle import START, deriver_of
@@ -52,6 +52,12 @@ async def store(database: Database, events: list[Event]) -> None:
 async def derived(database: Database, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while await database.count("work", {"pending": None}) < count:  # noqa: ASYNC110 - the owner tells nobody
+            await asyncio.sleep(0.05)
+
+
+async def resolved(database: Database, events: list[Event]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while await database.count("work", {"_id": {"$in": [one.id for one in events]}}) < len(events):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
@@ -172,6 +178,33 @@ async def test_a_catch_up_that_was_broken_off_goes_on_where_it_stood(
     await running
     assert sum(applied) == 300, "nothing is gone through twice"
     assert await prepared.count("feed", {"kind": "event"}) == 300
+
+
+async def test_lanes_lost_while_nothing_is_left_to_catch_up_with_are_dropped(
+    prepared: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, following, silent = deriver(prepared), Deriver._next, asyncio.Event()
+    until = datetime.now(UTC) + timedelta(days=1)
+
+    async def rolled_over(self: Deriver, lease: Lease, stream: Stream) -> None:
+        if silent.is_set() and not lease.lanes.keys().isdisjoint(range(8)):
+            heir = {"$set": {"owner": "heir"}, "$inc": {"epoch": 1}}
+            await prepared.update_many("lanes", {"_id": {"$in": [*range(8)]}, "owner": lease.owner}, heir)
+            await prepared.update_one("lanes", {"_id": "process heir"}, {"$set": {"until": until}}, upsert=True)
+            raise HistoryLost("planted: the oplog no longer reaches back", number=286)
+        await following(self, lease, stream)
+
+    monkeypatch.setattr(Deriver, "_next", rolled_over)
+    events = [event(number, user=f"user {number}") for number in range(64)]
+    await store(prepared, events[:32])
+    running = asyncio.create_task(owner.run())
+    await derived(prepared, 32)
+    silent.set()
+    await shared(prepared, 8, 8)
+    await store(prepared, events[32:])
+    await resolved(prepared, [one for one in events[32:] if lane_of("w", one.sk) >= 8])
+    owner.stop()
+    await running
 
 
 async def test_a_lane_that_is_lost_is_dropped_and_the_rest_of_the_batch_derived(prepared: Database) -> None:
