@@ -88,7 +88,7 @@ async def run(options: Options) -> Run:
         running.history.close()
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_bytes(orjson.dumps(report(running), option=orjson.OPT_INDENT_2) + b"\n")
+        options.output.write_bytes(written(report(running)))
     return running
 
 
@@ -264,6 +264,17 @@ def report(running: Run) -> dict[str, Any]:
         ],
         "seconds": {name: round(seconds, 1) for name, seconds in running.seconds.items()},
     }
+
+
+def written(found: dict[str, Any]) -> bytes:
+    """The report as JSON that is short and can be read: a line for each fact, and for each entry of a list."""
+    lines = []
+    for name, fact in found.items():
+        if isinstance(fact, list) and fact and isinstance(fact[0], dict):
+            lines.append(orjson.dumps(name) + b": [\n    " + b",\n    ".join(map(orjson.dumps, fact)) + b"\n  ]")
+        else:
+            lines.append(orjson.dumps(name) + b": " + orjson.dumps(fact))
+    return b"{\n  " + b",\n  ".join(lines) + b"\n}\n"
 
 
 def silences(running: Run) -> dict[str, dict[str, float]]:
