@@ -353,6 +353,7 @@ class Deriver:
                 await self.apply(lease, part)
             await self._lanes.advance(lease, None, scanned=(start, events[-1].received_at))
             self._derived_until = events[-1].received_at
+            await self.work_off(lease)  # what others leave us does not wait until all that is stored has been read
             self.heard_of = self._clock.monotonic()
             if self._stopping.is_set():
                 return

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,6 +44,11 @@ def event(number: int, name: str = "View", at: int = START, user: str | None = N
         received_at=at + number,
         content_hash=b"",
     )
+
+
+def received_now(one: Event) -> Event:
+    """The same, as a reading of what is stored finds it that begins at a position in the change stream."""
+    return replace(one, received_at=int(time.time() * 1000))
 
 
 async def store(database: Database, events: list[Event]) -> None:
@@ -189,13 +195,13 @@ async def test_lanes_lost_while_nothing_is_left_to_catch_up_with_are_dropped(
     async def rolled_over(self: Deriver, lease: Lease, stream: Stream) -> None:
         if silent.is_set() and not lease.lanes.keys().isdisjoint(range(8)):
             heir = {"$set": {"owner": "heir"}, "$inc": {"epoch": 1}}
-            await prepared.update_many("lanes", {"_id": {"$in": [*range(8)]}, "owner": lease.owner}, heir)
             await prepared.update_one("lanes", {"_id": "process heir"}, {"$set": {"until": until}}, upsert=True)
+            await prepared.update_many("lanes", {"_id": {"$in": [*range(8)]}, "owner": lease.owner}, heir)
             raise HistoryLost("planted: the oplog no longer reaches back", number=286)
         await following(self, lease, stream)
 
     monkeypatch.setattr(Deriver, "_next", rolled_over)
-    events = [event(number, user=f"user {number}") for number in range(64)]
+    events = [received_now(event(number, user=f"user {number}")) for number in range(64)]
     await store(prepared, events[:32])
     running = asyncio.create_task(owner.run())
     await derived(prepared, 32)
@@ -205,6 +211,48 @@ async def test_lanes_lost_while_nothing_is_left_to_catch_up_with_are_dropped(
     await resolved(prepared, [one for one in events[32:] if lane_of("w", one.sk) >= 8])
     owner.stop()
     await running
+
+
+async def test_a_catch_up_folds_what_others_have_left(prepared: Database) -> None:
+    lanes, owner = Lanes(prepared), deriver(prepared)
+    one = await lanes.acquire("one", 60, lanes=range(8))
+    other = await lanes.acquire("other", 60, lanes=range(8, 16))
+    assert one is not None
+    assert other is not None
+    events = [event(number, user=f"user {number}") for number in range(64)]
+    await store(prepared, events)
+    await owner.apply(one, events)
+    left = {"pending": True, "lane": {"$gte": 8}}
+    assert await prepared.count("work", left) > 0
+    await owner._catch_up(other)
+    assert await prepared.count("work", left) == 0
+
+
+async def test_a_failure_in_a_catch_up_is_tried_again(prepared: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures, losses = iter([True]), iter([True])
+    publish, following = Lanes.publish, Deriver._next
+
+    async def sometimes(self: Lanes, *arguments: Any, **options: Any) -> None:
+        if next(failures, False):
+            raise KeyError("planted")
+        await publish(self, *arguments, **options)
+
+    async def rolled_over(self: Deriver, lease: Lease, stream: Stream) -> None:
+        if next(losses, False):
+            await store(prepared, [received_now(event(number)) for number in range(10)])
+            raise HistoryLost("planted: the oplog no longer reaches back", number=286)
+        await following(self, lease, stream)
+
+    monkeypatch.setattr(Lanes, "publish", sometimes)
+    monkeypatch.setattr(Deriver, "_next", rolled_over)
+    owner = deriver(prepared)
+    running = asyncio.create_task(owner.run())
+    done = asyncio.create_task(derived(prepared, 10))
+    await asyncio.wait([running, done], return_when=asyncio.FIRST_COMPLETED)
+    owner.stop()
+    await running
+    await done
+    assert await prepared.count("feed", {"kind": "event"}) == 10
 
 
 async def test_a_lane_that_is_lost_is_dropped_and_the_rest_of_the_batch_derived(prepared: Database) -> None:
