@@ -13,10 +13,14 @@ GatewayError
 │   └── Late            the same, and more quickly: the connection is closed
 └── OperatorError       nobody outside can help: the operator must act
     ├── SetupError      mend the set-up; the message says how
+    ├── PluginError     mend the plugin or its configuration; it names both
     └── StoreError      MongoDB refused a command; the code is its own
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 
 class GatewayError(Exception):
@@ -115,6 +119,34 @@ class SetupError(OperatorError):
     """Settings, files, ports or MongoDB are not as the gateway needs them."""
 
     code = "SETUP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginFailure:
+    """What went wrong in a plugin, as a record that is shown alike in CLI, GraphQL and log.
+
+    `operation` is the method or hook; `category` says whose turn it is; `fix` what to do. `trace_id` is that of the
+    trace or request in which it happened. No field holds secrets or personal data.
+    """
+
+    plugin: str
+    version: str
+    operation: str
+    category: Literal["auth", "rate_limit", "config", "remote", "mapping", "bug"]
+    message: str
+    fix: str
+    retryable: bool = False
+    trace_id: str | None = None
+
+
+class PluginError(OperatorError):
+    """A plugin cannot do its work; `failure` is the whole record."""
+
+    code = "PLUGIN"
+
+    def __init__(self, failure: PluginFailure) -> None:
+        super().__init__(f"{failure.plugin} {failure.version}: {failure.message}", hint=failure.fix)
+        self.failure = failure
 
 
 class StoreError(OperatorError):

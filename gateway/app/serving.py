@@ -77,14 +77,23 @@ def _collect_routes(gateway: Gateway) -> list[BaseRoute]:
 def _token_routes(gateway: Gateway) -> list[BaseRoute]:
     """Tokens for browsers: roles `collect` and `api`."""
     return [
-        *token_routes(gateway.keyring, gateway.callers, gateway.tokens, gateway.identities, gateway.settings),
+        *token_routes(
+            gateway.keyring,
+            gateway.callers,
+            gateway.tokens,
+            gateway.identities,
+            gateway.privacy.suppressed,
+            gateway.settings,
+        ),
     ]
 
 
 def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
     """GraphQL and the page: role `api`."""
     observed = partial(Operations, doors, gateway.metrics, gateway.spans)
-    graphql = graphql_app(build_schema(gateway.contract, [observed]), services_of(gateway), gateway.settings)
+    graphql = graphql_app(
+        build_schema(gateway.contract, [observed], gateway.plugged.host.graphql), services_of(gateway), gateway.settings
+    )
     return [
         *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
         *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
@@ -107,12 +116,14 @@ def services_of(gateway: Gateway) -> Services:
         intake=gateway.intake,
         quarantine=gateway.quarantine,
         accounting=gateway.accounting,
+        derivation=gateway.derivation,
         hub=gateway.hub,
         consistency=gateway.consistency,
         callers=gateway.callers,
         clock=gateway.clock,
         privacy=gateway.privacy,
         eraser=gateway.eraser,
+        plugged=gateway.plugged,
     )
 
 

@@ -58,7 +58,8 @@ class Refold:
     as_of: int = 0
     horizon: int = 0
     ready: bool = False
-    failed: bool = False
+    #: The kind of error with which its events do not fold.
+    failed: str | None = None
     sks: frozenset[str] = frozenset()
     recent: set[bytes] = field(default_factory=set)
     start: UserState | None = None

@@ -23,6 +23,7 @@ from gateway.store.accounting import Accounting
 from gateway.store.checkpoints import Checkpoints
 from gateway.store.consents import Consents
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -45,6 +46,7 @@ class Derivation:
     fold: Fold
     contracts: Contracts
     erasing: Erasing
+    status: DerivationStatus
 
     @classmethod
     def of(cls, database: Database, contracts: Contracts, events: Events | None = None) -> Derivation:
@@ -65,7 +67,7 @@ class Derivation:
             feed=Feed(database),
             quarantine=Quarantine(database),
         )
-        return cls(Lanes(database), work, rollups, fold, contracts, erasing)
+        return cls(Lanes(database), work, rollups, fold, contracts, erasing, DerivationStatus(database))
 
     async def derive(self, batch: Batch) -> None:
         """Pass the batch through every stage."""

@@ -20,7 +20,7 @@ class Difference:
     """
 
     states: list[UserState] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     sessions: list[Visit] = field(default_factory=list)

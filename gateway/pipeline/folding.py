@@ -79,7 +79,7 @@ async def fold_users(tools: Fold, batch: Batch) -> Difference:
     }
     await _fold_onto(tools, batch, onto, changes)
     await tools.users.write(workspace, changes.states, maps=maps, as_of=batch.now, session=session)
-    await tools.users.set_aside(workspace, changes.failed, session)
+    await tools.users.set_aside(workspace, changes.failed, now=batch.now, session=session)
     await tools.sessions.write(workspace, changes.sessions, changes.removed_sessions, session)
     await tools.journeys.write(workspace, changes.journeys, changes.removed_journeys, session)
     return changes
@@ -268,7 +268,7 @@ def _fold_one(
         return fold(user, events, batch.contract.journeys, as_of=batch.now, state=state)
     except Exception as error:
         tell_set_aside(user, error)
-        changes.failed.append(user)
+        changes.failed[user] = type(error).__name__
         return None
 
 

@@ -71,8 +71,8 @@ async def prepare(tools: Fold, refold: Refold, contract: Contract) -> None:
         raise
     except Exception as error:
         tell_set_aside(user, error)
-        refold.failed = True
-    if not refold.failed:
+        refold.failed = type(error).__name__
+    if refold.failed is None:
         if refold.start is None:
             old_sessions = await tools.sessions.of_users(workspace, [user])
             old_journeys = await tools.journeys.of_users(workspace, [user])
@@ -223,8 +223,8 @@ async def _write_user(tools: Fold, batch: Batch, refold: Refold, again: Again | 
     await _take_events(tools, batch, refold, some)
     await _write_checkpoints(tools, batch, refold)
     last = len(some) == len(refold.waiting) and len(refold.checkpoints) <= ROWS
-    if refold.failed:
-        await tools.users.set_aside(workspace, [user], session)
+    if refold.failed is not None:
+        await tools.users.set_aside(workspace, {user: refold.failed}, now=batch.now, session=session)
     elif refold.state is not None:
         await tools.users.write(
             workspace, [refold.state], maps=refold.maps, as_of=refold.as_of, session=session, bump=False
@@ -232,7 +232,7 @@ async def _write_user(tools: Fold, batch: Batch, refold: Refold, again: Again | 
     done = last and again is not None
     await tools.users.go_on_refolding(workspace, user, session, whole=done)
     if done and again is not None:
-        if refold.state is None and not refold.failed:
+        if refold.state is None and refold.failed is None:
             await _leave(tools, batch, user, again.heir)
         await tools.work.release(workspace, user, session)
         await tools.work.ask_again(workspace, [Again(other) for other in again.to], session)
@@ -252,7 +252,7 @@ async def _write_checkpoints(tools: Fold, batch: Batch, refold: Refold) -> None:
         await tools.checkpoints.drop(batch.workspace, [refold.user], batch.session)
     else:
         await tools.checkpoints.drop_behind(batch.workspace, refold.start, batch.session)
-    if not refold.failed:
+    if refold.failed is None:
         await tools.checkpoints.add(batch.workspace, refold.checkpoints[:ROWS], refold.maps, batch.session)
 
 
@@ -274,7 +274,9 @@ async def _take_events(tools: Fold, batch: Batch, refold: Refold, waiting: list[
     gone = [key for key in still if key not in found or found[key].identity not in members]
     users = {key: members[found[key].identity].user for key in still if key not in gone}
     others = {key: user for key, user in users.items() if user != refold.user}
-    done = [found[key] for key in users.keys() - others.keys() if refold.failed or refold.includes(found[key])]
+    done = [
+        found[key] for key in users.keys() - others.keys() if refold.failed is not None or refold.includes(found[key])
+    ]
     finished = dict.fromkeys([*gone, *(event.id for event in done)], refold.user)
     await tools.work.finish(workspace, finished, (), now=batch.now, session=session)
     await tools.work.forward(workspace, others, session)

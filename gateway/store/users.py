@@ -163,8 +163,12 @@ class Users:
         """Store folded users, under new revisions unless the caller sees to that."""
         operations = [
             UpdateOne(
-                {"_id": state.user, "workspace": workspace},
-                {"$set": _user_row(workspace, state, maps, as_of), "$inc": {"revision": int(bump)}},
+                self._database.key(workspace, state.user),
+                {
+                    "$set": _user_row(workspace, state, maps, as_of),
+                    "$inc": {"revision": int(bump)},
+                    "$unset": {"setAside": ""},
+                },
                 upsert=True,
             )
             for state in states
@@ -201,15 +205,16 @@ class Users:
             update["$unset"] = {"refolding": "", "recounted": ""}
         await self._database.update_one(USERS, {"_id": user, "workspace": workspace}, update, session=session)
 
-    async def set_aside(self, workspace: str, users: Iterable[str], session: db.Session) -> None:
-        """Mark users that could not be folded: their next event folds them from the start."""
+    async def set_aside(self, workspace: str, users: Mapping[str, str], *, now: int, session: db.Session) -> None:
+        """Mark users that could not be folded, and the kind of error: their next event folds them from the start."""
+        cleared = {"maps": None, "movedTo": None, "dueAt": None}
         operations = [
             UpdateOne(
                 {"_id": user, "workspace": workspace},
-                {"$set": {"maps": None, "movedTo": None, "dueAt": None, "lane": lane_of(workspace, user)}},
+                {"$set": {**cleared, "lane": lane_of(workspace, user), "setAside": {"at": now, "error": error}}},
                 upsert=True,
             )
-            for user in users
+            for user, error in users.items()
         ]
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
@@ -246,7 +251,7 @@ class Users:
                 {
                     "$set": row,
                     "$inc": {"revision": 1},
-                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted"), ""),
+                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted", "setAside"), ""),
                 },
                 upsert=True,
                 session=session,
@@ -316,6 +321,7 @@ def _stored(row: Document) -> Stored:
 def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Document:
     return {
         **state_row(state),
+        "workspace": workspace,
         "lane": lane_of(workspace, state.user),
         "lastSeen": state.last_seen,
         "maps": maps,
@@ -489,7 +495,8 @@ async def _replace(
     session: db.Session,
 ) -> None:
     operations: list[Any] = [
-        UpdateOne({"_id": key, "workspace": workspace}, {"$set": row}, upsert=True) for key, row in rows
+        UpdateOne(database.key(workspace, key), {"$set": {"workspace": workspace, **row}}, upsert=True)
+        for key, row in rows
     ]
     if operations:
         await database.bulk_write(collection, operations, session=session)
