@@ -195,7 +195,7 @@ async def test_history_that_is_lost_is_made_up_for_and_kept_on_record(prepared: 
     await derived(prepared, 10)
     first.stop()
     await running
-    await store(prepared, [event(number) for number in range(10, 20)])
+    await store(prepared, [received_now(event(number)) for number in range(10, 20)])
     second, status = deriver(prepared), DerivationStatus(prepared)
     # As when the oplog has been rolled over: the change stream cannot be opened where derivation stood.
     async with failing(prepared, "aggregate", errorCode=286, namespace=f"{prepared.name}.events"):

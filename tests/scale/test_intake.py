@@ -216,9 +216,7 @@ async def test_where_the_cpu_of_intake_goes(
     rows = [("all of it, CPU µs/event", f"{cost * 1e6:.1f}")]
     rows += [(name, f"{value * 1e6:5.1f}  {value / cost:4.0%}") for name, value in shares.items()]
     rest = cost - sum(shares.values())
-    rows.append(
-        ("the rest (waiting, handing over, counting; aim 15 % at most)", f"{rest * 1e6:5.1f}  {rest / cost:4.0%}")
-    )
+    rows.append(("not explained by these (aim at most 15 %)", f"{rest * 1e6:5.1f}  {rest / cost:4.0%}"))
     say(capsys, f"Intake by stage: {BATCH} a batch, {CLIENTS} clients, role collect", rows)
 
 
