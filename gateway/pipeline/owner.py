@@ -361,14 +361,14 @@ class Deriver:
             while await self.refold(lease, wait=False):
                 more = True
                 if self._stopping.is_set() or self._clock.monotonic() - began > _REFOLD_SECONDS:
-                    return
+                    break
         except Unavailable:
             raise
         except Exception:
             # One user's trouble is nobody else's.
             log.exception("a user with very many events could not be folded; trying again")
             self._refolded = self._clock.monotonic() + _REFOLD_AGAIN_SECONDS
-        if more:
+        if more:  # what waited for such a user is for batches again, and nobody else tells us of it
             await self.work_off(lease)
 
     async def _catch_up(self, lease: Lease) -> None:

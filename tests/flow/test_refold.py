@@ -470,5 +470,29 @@ async def test_others_are_derived_while_a_user_with_60_000_events_is_folded(
     await nothing_waits(prepared)
 
 
+@pytest.mark.usefixtures("few_at_once")
+async def test_what_waited_meanwhile_is_folded_however_long_the_last_part_took(
+    prepared: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.pipeline.owner._REFOLD_SECONDS", 0.0)  # every part takes longer than it should
+    owner = deriver_of(prepared, ServerClock())
+    running = asyncio.create_task(owner.run())
+    events = visits("hot", range(1, 12))
+    await store(prepared, events)
+    await until(lambda: done(prepared, events))
+    late, new = event(0, at=START - 60 * MINUTE, user="hot"), event(500, at=START + 900 * MINUTE, user="hot")
+    async with reading(monkeypatch) as (read, may):
+        await store(prepared, [late])
+        async with asyncio.timeout(PATIENCE):
+            await read.wait()
+        await store(prepared, [new])
+        await until(lambda: held(prepared, 2))
+        may.set()
+    await until(lambda: done(prepared, [late, new]))
+    owner.stop()
+    await running
+    await nothing_waits(prepared)
+
+
 async def held(database: Database, count: int) -> bool:
     return await database.count("work", {"pending": "event"}) == count
