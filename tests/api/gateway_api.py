@@ -21,6 +21,7 @@ from gateway.api.context import Services
 from gateway.api.schema import build_schema
 from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
+from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, load_contract
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
@@ -69,6 +70,7 @@ class Gateway:
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
     env: str = "production"
     plugged: Plugged = field(default_factory=lambda: Plugged(Host()))
+    enrichments: dict[str, Enrichments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         database = self.database
@@ -102,6 +104,7 @@ class Gateway:
             privacy=self.privacy,
             eraser=self.eraser,
             plugged=self.plugged,
+            enrichments=self.enrichments,
         )
         self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
