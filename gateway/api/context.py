@@ -11,6 +11,7 @@ from gateway.access.callers import Callers
 from gateway.access.grant import Grant
 from gateway.api.loaders import Loaders
 from gateway.clock import Clock
+from gateway.connectors.asking import Asking
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.live.consistency import Consistency
@@ -22,6 +23,7 @@ from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
@@ -49,6 +51,8 @@ class Services:
     clock: Clock
     privacy: Privacy
     eraser: Eraser
+    alerts: Alerts
+    asking: Asking
 
     @property
     def contract(self) -> Contract:

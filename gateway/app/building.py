@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -20,6 +20,8 @@ from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, O
 from gateway.app.roles import DUTIES, Duties
 from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
+from gateway.connectors.delivery import Delivery
+from gateway.connectors.instances import Instance
 from gateway.contract import Contract
 from gateway.errors import GatewayError, SetupError, Unavailable
 from gateway.live.consistency import Consistency
@@ -78,6 +80,7 @@ class Gateway:
     privacy: Privacy
     eraser: Eraser
     deriver: Deriver
+    delivery: Delivery
     hub: Hub
     consistency: Consistency
     keyring: KeyRing
@@ -112,17 +115,22 @@ class Gateway:
 
     @asynccontextmanager
     async def deriving(self) -> AsyncIterator[None]:
-        """Derive in the background, as soon as no other process does; nothing in a role that does not derive."""
+        """Derive and deliver in the background, from the lanes that no other process has; nothing in a role that does
+        not derive."""
         if not self.duties.derives:
             yield
             return
-        task = asyncio.create_task(self.deriver.run())
+        tasks = [asyncio.create_task(self.delivery.run()), asyncio.create_task(self.deriver.run())]
         try:
             yield
         finally:
+            # What is delivered is noted under the lanes that the deriver then gives back.
+            self.delivery.stop()
+            await asyncio.wait(tasks[:1], timeout=STOP_SECONDS)
             self.deriver.stop()
-            await asyncio.wait([task], timeout=STOP_SECONDS)
-            task.cancel()  # a frozen MongoDB: the lease runs out by itself
+            await asyncio.wait(tasks[1:], timeout=STOP_SECONDS)
+            for task in tasks:
+                task.cancel()  # a frozen MongoDB: the lease runs out by itself
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:
@@ -155,9 +163,14 @@ async def open_mongod(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Fu
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, spans: Spans | None = None, *, serves: bool = False
+    settings: Settings,
+    spans: Spans | None = None,
+    *,
+    serves: bool = False,
+    instances: Mapping[str, Instance] | None = None,
 ) -> AsyncIterator[Gateway]:
     """Connect, prepare the database, build. `serves`: this is a start, not a command beside a running gateway.
+    `instances` are the configured connectors, by name.
 
     Raises SetupError or ContractError with what to mend.
     """
@@ -169,7 +182,7 @@ async def open_gateway(
         _open_database(settings, uri, failures) as (database, clock),
     ):
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves)
-        gateway = await _build(settings, database, contracts, clock, metrics, spans)
+        gateway = await _build(settings, database, contracts, clock, metrics, spans, instances or {})
         keeping_time = asyncio.create_task(_keep_time(database, clock))
         try:
             async with gateway.privacy.following(), gateway.keyring.following(), contracts.following():
@@ -240,7 +253,13 @@ async def _first_hello(database: Database) -> Document:
 
 
 async def _build(
-    settings: Settings, database: Database, contracts: Contracts, clock: ServerClock, metrics: Metrics, spans: Spans
+    settings: Settings,
+    database: Database,
+    contracts: Contracts,
+    clock: ServerClock,
+    metrics: Metrics,
+    spans: Spans,
+    instances: Mapping[str, Instance],
 ) -> Gateway:
     events = ObservedEvents(database, metrics, spans)
     identities, users = Identities(database), Users(database)
@@ -259,6 +278,8 @@ async def _build(
     )
     hub = ObservedHub(Feed(database), events, secret, metrics=metrics)
     quarantine, accounting, privacy = Quarantine(database), Accounting(database), Privacy(database, clock)
+    delivery = Delivery(database, instances, privacy, clock, lease=lambda: deriver.lease)
+    deriver.told = delivery.wake
     intake = ObservedIntake(
         events,
         quarantine,
@@ -294,6 +315,7 @@ async def _build(
         privacy=privacy,
         eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
         deriver=deriver,
+        delivery=delivery,
         hub=hub,
         consistency=Consistency(Feed(database), derivation.work, clock),
         keyring=keyring,

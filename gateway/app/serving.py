@@ -33,7 +33,9 @@ from gateway.collect.rudderstack import rudderstack_routes
 from gateway.collect.segment import routes
 from gateway.collect.tokens import token_routes
 from gateway.collect.vendors import vendor_routes
+from gateway.connectors.asking import Asking
 from gateway.console.pages import page_routes
+from gateway.store.alerts import Alerts
 
 __all__ = ["Serving", "build_app", "listen", "on_signals", "services_of", "serving"]
 
@@ -113,6 +115,8 @@ def services_of(gateway: Gateway) -> Services:
         clock=gateway.clock,
         privacy=gateway.privacy,
         eraser=gateway.eraser,
+        alerts=Alerts(gateway.database),
+        asking=Asking(gateway.database, gateway.clock),
     )
 
 
