@@ -11,6 +11,7 @@ from gateway.access.callers import Callers
 from gateway.access.grant import Grant
 from gateway.api.loaders import Loaders
 from gateway.clock import Clock
+from gateway.connectors.asking import Asking
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.live.consistency import Consistency
@@ -23,6 +24,7 @@ from gateway.pipeline.intake import Intake
 from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
@@ -51,6 +53,8 @@ class Services:
     privacy: Privacy
     eraser: Eraser
     plugged: Plugged
+    alerts: Alerts
+    asking: Asking
 
     @property
     def contract(self) -> Contract:
