@@ -13,6 +13,7 @@ from gateway.access.callers import Callers
 from gateway.access.grant import Grant
 from gateway.api.loaders import Loaders
 from gateway.clock import Clock
+from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
@@ -27,6 +28,7 @@ from gateway.plugin import Enriched
 from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
@@ -55,6 +57,8 @@ class Services:
     privacy: Privacy
     eraser: Eraser
     plugged: Plugged
+    alerts: Alerts
+    asking: Asking
     #: The enrichers of this process, by the name of the instance.
     enrichments: Mapping[str, Enrichments] = field(default_factory=dict)
 
