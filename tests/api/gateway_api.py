@@ -21,6 +21,7 @@ from gateway.api.context import Services
 from gateway.api.schema import build_schema
 from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
+from gateway.connectors.asking import Asking
 from gateway.contract import Contract, load_contract
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
@@ -36,6 +37,7 @@ from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.database import Database
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
@@ -98,6 +100,8 @@ class Gateway:
             clock=self.clock,
             privacy=self.privacy,
             eraser=self.eraser,
+            alerts=Alerts(database),
+            asking=Asking(database, self.clock),
         )
         self.schema = build_schema(self.contract)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
@@ -139,6 +143,7 @@ class Gateway:
         assert self._lease is not None
         async for events in self.events.in_arrival_order(500):
             await self.deriver.apply(self._lease, events)
+        await self.deriver.work_off(self._lease)
 
     # -- asking -------------------------------------------------------------------------------------------------
 
