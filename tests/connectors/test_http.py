@@ -193,14 +193,13 @@ async def test_credentials_stay_with_their_origin() -> None:
 
 
 async def test_within_one_origin_redirects_keep_what_they_should() -> None:
-    async def respond(first: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
+    async def redirects(first: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
         place = first.split()[1]
         onward = {"/307": (307, "/end"), "/303": (303, "/end"), "/loop": (302, "/loop")}.get(place)
-        await answers(*((onward[0], b"") if onward else (200, b"ok")), **({"Location": onward[1]} if onward else {}))(
-            first, headers, body, writer
-        )
+        respond = answers(onward[0], b"", Location=onward[1]) if onward else answers()
+        await respond(first, headers, body, writer)
 
-    async with serving(respond) as server, client(resolver=names(a="127.0.0.1")) as http:
+    async with serving(redirects) as server, client(resolver=names(a="127.0.0.1")) as http:
         for place in ("307", "303"):
             sent = {"authorization": "Bearer sesame"}
             await http.request("POST", f"http://a:{server.port}/{place}", headers=sent, json={"x": 1})
