@@ -37,6 +37,7 @@ from gateway.store.database import Database
 from gateway.store.events import to_document
 from gateway.store.lanes import Lanes
 from tests.flow.test_derive_equals_oracle import deriver_of
+from tests.pace import PATIENCE
 
 WORKSPACE = "w"
 #: Quick enough to test with; the proportions are the product's.
