@@ -80,7 +80,7 @@ class Delivery(Node):
         description="The event's name; else null.",
     )
     def event_name(self) -> str | None:
-        return self.row["about"].get("name")
+        return self.row["about"].get("name")  # type: ignore[no-any-return]
 
     @field(
         source=Source.document("lane_items", "about.event"),

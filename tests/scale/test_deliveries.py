@@ -126,7 +126,7 @@ def half(sink: Sink, count: int) -> bool:
 
 
 @pytest.mark.slow
-async def test_deliveries_a_second(database: Database) -> None:
+async def test_deliveries_a_second(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     async with sinks(True, True) as both:
         made = [posting(sink, f"sink{at}") for at, sink in enumerate(both)]
         await behind(database, *made, count=EVENTS)
@@ -140,6 +140,7 @@ async def test_deliveries_a_second(database: Database) -> None:
             retried = [sum(stage.delivery.counts()[one.name][how] for how in ("retried", "dead")) for one in made]
         assert not any(sink.twice for sink in both), "nothing crashed, so nothing comes twice"
     say(
+        capsys,
         "Deliveries to two local sinks over HTTP, one process, one in 200 refused at first",
         [
             ("deliveries a second, both together", f"{2 * EVENTS / took:,.0f}"),
@@ -151,7 +152,7 @@ async def test_deliveries_a_second(database: Database) -> None:
 
 
 @pytest.mark.slow
-async def test_what_delivery_adds_to_an_event_s_way(database: Database) -> None:
+async def test_what_delivery_adds_to_an_event_s_way(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     async with sinks(False) as (sink,), Stage(database, posting(sink, "sink")).running() as stage:
         stored: dict[str, float] = {}
         start = time.monotonic()
@@ -167,6 +168,7 @@ async def test_what_delivery_adds_to_an_event_s_way(database: Database) -> None:
     waits = sorted(sink.arrived[key] - at for key, at in stored.items())
     assert len(written) == len(stored)
     say(
+        capsys,
         f"From stored to delivered at {RATE} events a second (derivation included)",
         [
             ("p50", f"{statistics.median(waits) * 1000:.0f} ms"),
@@ -177,7 +179,7 @@ async def test_what_delivery_adds_to_an_event_s_way(database: Database) -> None:
 
 
 @pytest.mark.slow
-async def test_memory_with_many_behind(database: Database) -> None:
+async def test_memory_with_many_behind(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     peaks = {}
     for count in (BEHIND // 20, BEHIND):
         await database.drop_database()
@@ -189,6 +191,7 @@ async def test_memory_with_many_behind(database: Database) -> None:
                 _, peaks[count] = tracemalloc.get_traced_memory()
             tracemalloc.stop()
     say(
+        capsys,
         "Python's memory while catching up (the sink's own notes included)",
         [(f"{count:,} behind, peak", f"{peak / 1e6:.0f} MB") for count, peak in peaks.items()],
     )
