@@ -80,7 +80,7 @@ class Delivery(Node):
         description="The event's name; else null.",
     )
     def event_name(self) -> str | None:
-        return self.row["about"].get("name")
+        return self.row["about"].get("name")  # type: ignore[no-any-return]
 
     @field(
         source=Source.document("lane_items", "about.event"),
@@ -229,7 +229,6 @@ class DeliveryConnection(Connection[Delivery]):
         policy=DELIVERIES,
         description="The destinations, by name; only the one that was asked for if one was.",
         size=10,
-        weight=50,
     )
     async def destinations(self, info: strawberry.Info[Context, None]) -> list[DeliveryDestination]:
         return await destinations(info.context, self.only)

@@ -21,6 +21,7 @@ from gateway.api.context import Services
 from gateway.api.schema import build_schema
 from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
+from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, load_contract
 from gateway.live.consistency import Consistency
@@ -39,6 +40,7 @@ from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.database import Database
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
@@ -104,6 +106,8 @@ class Gateway:
             privacy=self.privacy,
             eraser=self.eraser,
             plugged=self.plugged,
+            alerts=Alerts(database),
+            asking=Asking(database, self.clock),
             enrichments=self.enrichments,
         )
         self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
@@ -146,6 +150,7 @@ class Gateway:
         assert self._lease is not None
         async for events in self.events.in_arrival_order(500):
             await self.deriver.apply(self._lease, events)
+        await self.deriver.work_off(self._lease)
 
     # -- asking -------------------------------------------------------------------------------------------------
 

@@ -9,10 +9,12 @@ from gateway.model.event import EventType
 from gateway.model.identity import Identity, user_id_of
 from gateway.model.scope import Scope
 from gateway.pipeline.erasures import Eraser
-from gateway.plugin import Item, ItemResult, Rejected, Retry
+from gateway.pipeline.intake import Intake
+from gateway.plugin import Delivered, Item, ItemResult, Rejected, Retry
 from gateway.store.database import Database
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
+from gateway.store.quarantine import Quarantine
 from gateway.store.users import Users
 from tests.connectors.delivering import ENDLESS, WORKSPACE, Stage, capable, event, instance, until
 from tests.connectors.test_delivery import recorder
@@ -28,8 +30,6 @@ async def test_what_a_user_denies_is_not_sent_however_late_they_say_so(database:
         closed = True
 
         async def at_first_not(items: Sequence[Item]) -> Sequence[ItemResult]:
-            from gateway.plugin import Delivered
-
             return [Retry("closed") if closed else Delivered() for _ in items]
 
         recorder(stage).answer = at_first_not
@@ -69,7 +69,8 @@ async def test_erasure_clears_rows_and_letters_and_asks_the_destination(database
         eraser = Eraser(
             database, Events(database), Users(database), Erasures(database), stage.privacy, ServerClock(), 0.2
         )
-        await eraser.erase(Scope.system(WORKSPACE), [ada], reason="asked", by=None)
+        intake = Intake(Events(database), Quarantine(database), ServerClock(), privacy=stage.privacy)
+        await eraser.erase(intake, Scope.system(WORKSPACE), [ada], reason="asked", by=None)
         await until(lambda: database.find_one("erasures", {"status": "done"}))
         await until(lambda: len(recorder(stage, "erasing").erased) == 2)
         assert all(user_id_of(WORKSPACE, ada) in users for users in recorder(stage, "erasing").erased)

@@ -255,4 +255,4 @@ async def letters(stage: Stage, count: int) -> bool:
 
 
 async def stated(stage: Stage, state: str) -> bool:
-    return (await stage.state())["state"] == state
+    return bool((await stage.state())["state"] == state)

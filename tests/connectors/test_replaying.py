@@ -50,6 +50,7 @@ async def test_a_span_of_the_log_goes_to_one_destination_in_its_order(database: 
         assert (counted.matched, counted.taken) == (15, 0)
         one = user_id_of(WORKSPACE, Identity("userId", "user1"))
         assert (await asking.log(SCOPE, "sink", start, events[20].at, user=one, dry_run=True)).matched == 5
+        before = len(recorder(stage).sent)
         await asking.log(SCOPE, "sink", start, events[20].at, user=None, dry_run=False)
         await until(lambda: len(recorder(stage).names) == 45)
         await until(lambda: empty(stage))
@@ -58,8 +59,7 @@ async def test_a_span_of_the_log_goes_to_one_destination_in_its_order(database: 
             await asking.log(SCOPE, "nobody", 0, 1, user=None, dry_run=True)
     again = recorder(stage).got[30:]
     assert {item.key for item in again} == {one.id.hex() for one in events[5:20]}
-    replayed = [len(batch) for batch in recorder(stage).sent if batch[0] in again]
-    assert max(replayed) <= 2, "a replay takes a quarter of a turn"
+    assert max(map(len, recorder(stage).sent[before:])) <= 2, "a replay takes a quarter of a turn"
 
 
 async def test_a_replay_goes_behind_what_is_live(database: Database) -> None:

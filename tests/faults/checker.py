@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests import oracle
+from tests.faults.deliveries import missing, out_of_order, twice_without_reason
 from tests.faults.history import History
 from tests.faults.messages import DAY, Message
+from tests.faults.sinks import Sink
 from tests.faults.subscribers import Heard
 from tests.faults.tables import LANES, Row, Tables
 
@@ -36,6 +38,9 @@ class Evidence:
     heard: list[Heard]
     began: int
     ended: int
+    sinks: list[Sink] = field(default_factory=list)
+    #: When each fault began and was over (monotonic seconds).
+    faults: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -291,6 +296,27 @@ def _told(row: Row) -> Any:
     return row["from"], row["to"], row["status"], row["at"]
 
 
+# -- destinations --------------------------------------------------------------------------------------------------
+
+
+def destinations_got_everything(evidence: Evidence) -> Iterator[str]:
+    """Every announced event came to each destination, however it behaved."""
+    for sink in evidence.sinks:
+        yield from missing(sink, evidence.tables["feed"])
+
+
+def destinations_got_it_in_order(evidence: Evidence) -> Iterator[str]:
+    """Of each user, in the order of the feed."""
+    for sink in evidence.sinks:
+        yield from out_of_order(sink, evidence.tables["feed"])
+
+
+def nothing_came_twice(evidence: Evidence) -> Iterator[str]:
+    """What came again came with a fault."""
+    for sink in evidence.sinks:
+        yield from twice_without_reason(sink, evidence.faults)
+
+
 RULES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "acknowledged is kept": acknowledged_is_kept,
     "stored was sent": stored_was_sent,
@@ -301,6 +327,9 @@ RULES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "the feed is dense": feed_is_dense,
     "the feed announces once": feed_announces_once,
     "subscribers missed nothing": subscribers_missed_nothing,
+    "destinations got everything": destinations_got_everything,
+    "destinations got it in order": destinations_got_it_in_order,
+    "nothing came twice but for a fault": nothing_came_twice,
 }
 
 

@@ -21,7 +21,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "identities": ("user", "type", "value"),
     "sessions": ("user", "start", "end", "events"),
     "journeys": ("user", "map", "run", "status", "reached", "startedAt"),
-    "feed": ("lane", "seq", "kind", "event", "from", "to", "status", "at"),
+    "feed": ("lane", "seq", "kind", "user", "event", "from", "to", "status", "at"),
     "lanes": ("seq", "floor"),
     "quarantine": ("code", "messageId"),
 }
