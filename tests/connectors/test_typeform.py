@@ -37,6 +37,11 @@ ANSWERS = [
         "choices": {"labels": ["Red", "Blue"], "other": "Green"},
     },
     {"field": {"id": "f4", "ref": "mail", "type": "email"}, "type": "email", "email": "ada@person.example"},
+    {
+        "field": {"id": "f6", "ref": "cv", "type": "file_upload"},
+        "type": "file_url",
+        "file_url": "https://files.example/ada@person.example.pdf",
+    },
     {"field": {"id": "f5", "ref": "ease", "type": "opinion_scale"}, "type": "number", "number": 4},
 ]
 
