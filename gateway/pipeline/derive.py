@@ -20,6 +20,7 @@ from gateway.pipeline.refolding import write_refold
 from gateway.pipeline.resolving import resolve
 from gateway.pipeline.waiting import take_waiting
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.checkpoints import Checkpoints
 from gateway.store.consents import Consents
 from gateway.store.database import Database
@@ -28,6 +29,7 @@ from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
+from gateway.store.lane_items import LaneItems
 from gateway.store.lanes import Lanes, event_row, journey_step_row
 from gateway.store.quarantine import Quarantine
 from gateway.store.rollups import Rollups, event_cells
@@ -47,6 +49,7 @@ class Derivation:
     contracts: Contracts
     erasing: Erasing
     status: DerivationStatus
+    alerts: Alerts
 
     @classmethod
     def of(cls, database: Database, contracts: Contracts, events: Events | None = None) -> Derivation:
@@ -66,8 +69,10 @@ class Derivation:
             accounting=Accounting(database),
             feed=Feed(database),
             quarantine=Quarantine(database),
+            items=LaneItems(database),
         )
-        return cls(Lanes(database), work, rollups, fold, contracts, erasing, DerivationStatus(database))
+        status, alerts = DerivationStatus(database), Alerts(database)
+        return cls(Lanes(database), work, rollups, fold, contracts, erasing, status, alerts)
 
     async def derive(self, batch: Batch) -> None:
         """Pass the batch through every stage."""
@@ -122,6 +127,12 @@ class Derivation:
     async def _delete_erased(self, batch: Batch) -> None:
         await self.erasing.delete_events(batch)
 
+    async def _take_alerts(self, batch: Batch) -> None:
+        if batch.waiting.alerts:
+            for lane, place, row in await self.alerts.take(batch.workspace, batch.waiting.alerts, batch.session):
+                batch.lanes.add(lane)
+                batch.news.append((place, row))
+
     async def _fold(self, batch: Batch) -> None:
         for user in batch.due:
             if batch.owns(user):
@@ -150,6 +161,7 @@ STAGES: tuple[Stage, ...] = (
     Derivation._take_privacy,
     Derivation._take_waiting,
     Derivation._delete_erased,
+    Derivation._take_alerts,
     Derivation._fold,
     Derivation._refold,
 )

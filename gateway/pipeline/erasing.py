@@ -28,6 +28,7 @@ from gateway.store.erasures import Erasure, Erasures, lane_of_erasure
 from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
+from gateway.store.lane_items import LaneItems
 from gateway.store.quarantine import Quarantine
 from gateway.store.rollups import Cells, Rollups, event_cell
 from gateway.store.suppressions import Suppressions
@@ -53,6 +54,7 @@ class Erasing:
     accounting: Accounting
     feed: Feed
     quarantine: Quarantine
+    items: LaneItems
 
     # -- resolve ------------------------------------------------------------------------------------------------
 
@@ -231,7 +233,12 @@ class Erasing:
         workspace, users = erasure.workspace, erasure.users
         if await self.work.erasing(workspace, erasure.id) or any((await self.users.left_of(workspace, users)).values()):
             return False
+        rows, letters = await self.items.erase(workspace, users)
         counts = {
+            "lane_items": rows,
+            "dead_letters": letters,
+            # Whoever erases at its destination is asked to, in both rounds: something may have been on its way there.
+            "destinations": await self.items.ask_to_erase(workspace, erasure.id, erasure.round, users, now),
             "feed": await self.feed.empty(workspace, users, [one for one in erasure.told if one[0] not in users]),
             "quarantine": await self.quarantine.erase(workspace, erasure.keys),
             "consents": await self.consents.remove(workspace, erasure.keys),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from gateway.clock import Clock, random_id
@@ -84,6 +84,8 @@ class Deriver:
         self._lease = Lease(random_id())
         #: When derivation last took a step, or other processes had all lanes (monotonic seconds).
         self.heard_of = 0.0
+        #: Called when the feed has grown in our lanes.
+        self.told: Callable[[], None] = lambda: None
 
     @property
     def lease(self) -> Lease | None:
@@ -218,6 +220,8 @@ class Deriver:
 
         written = await self._database.with_transaction(transact, session=self._session)
         self._lanes.committed(lease, *written, offset)
+        if written[1]:
+            self.told()
         self._batch = min(BATCH, 2 * self._batch)
 
     # -- owning lanes -------------------------------------------------------------------------------------------
@@ -329,6 +333,7 @@ class Deriver:
                 self._swept = 0.0
         if now - self._erased > _ERASE_SECONDS:
             self._erased = now
+            await self.work_off(lease)  # what this process itself has left there, such as alerts
             await self.erase_due(lease, self._position)
         if self._refolder.busy or now - self._refolded > _REFOLD_SECONDS:
             self._refolded = now
@@ -341,7 +346,7 @@ class Deriver:
         """Fold what other owners have left in our lanes; how many rows there were."""
         found = 0
         while not self._stopping.is_set() and (waiting := await self._work.pending(lease.lanes, limit=BATCH)):
-            found += sum(len(rows.events) + len(rows.users) + len(rows.erase) for rows in waiting.values())
+            found += sum(map(len, waiting.values()))
             await self._write(lease, waiting=waiting)
         return found
 

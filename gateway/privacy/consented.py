@@ -27,11 +27,15 @@ class Consented:
         self._known: OrderedDict[bytes, tuple[float, Words]] = OrderedDict()
         self._said: OrderedDict[bytes, tuple[float, Words]] = OrderedDict()
 
-    async def stamps(self, workspace: str, sks: Collection[str]) -> Mapping[str, Consent]:
-        """What those of these identities consented to who said anything. Raises Unavailable."""
+    async def anybody(self, workspace: str) -> bool:
+        """Whether anybody of the workspace has said anything, as far as is known here. Raises Unavailable."""
         if workspace not in self._anybody:
             self._anybody[workspace] = await self._store.there_are(workspace)
-        if not self._anybody[workspace]:
+        return self._anybody[workspace]
+
+    async def stamps(self, workspace: str, sks: Collection[str]) -> Mapping[str, Consent]:
+        """What those of these identities consented to who said anything. Raises Unavailable."""
+        if not await self.anybody(workspace):
             return {}
         keys = {key_of(workspace, sk): sk for sk in sks}
         now = self._clock.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from gateway.clock import Clock
@@ -50,6 +50,43 @@ class Privacy:
         if now is not None:
             return now.granted
         return stamp.get(purpose, self._unsaid)
+
+    async def allowed(
+        self, workspace: str, asked: Sequence[tuple[Event | None, str]], purpose: Purpose | None
+    ) -> list[bool]:
+        """The same for many at once, each with its user: for what is no event only what the user says counts, and
+        without a purpose only erasure. Raises Unavailable."""
+        gone = [self._is_gone(workspace, event, user) for event, user in asked]
+        if purpose is None or not (self._said(asked) or await self.consented.anybody(workspace)):
+            return [not one and (purpose is None or self._unsaid) for one in gone]
+        users = {user for (_, user), erased in zip(asked, gone, strict=True) if not erased}
+        identities = await self._identities.of_users(Scope.system(workspace), users)
+        keys = {user: keys_of(workspace, of) for user, of in identities.items()}
+        own = {user: [*keys[user]] for user in users}
+        for event, user in asked:
+            if event is not None and user in own:
+                own[user] += keys_of(workspace, [event.identity])
+        said = await self.consents.of(workspace, {key for of in own.values() for key in of})
+        words = {user: latest(said[key] for key in of if key in said) for user, of in own.items()}
+        return [
+            not erased and self._grants(event, words[user].get(purpose), purpose)
+            for (event, user), erased in zip(asked, gone, strict=True)
+        ]
+
+    def _is_gone(self, workspace: str, event: Event | None, user: str) -> bool:
+        if not self.suppressed:
+            return False
+        return self.suppressed.user([user]) or (event is not None and self.suppressed.has(workspace, event.identity))
+
+    @staticmethod
+    def _said(asked: Sequence[tuple[Event | None, str]]) -> bool:
+        return any(event is not None and event.consent for event, _ in asked)
+
+    def _grants(self, event: Event | None, now: Word | None, purpose: Purpose) -> bool:
+        stamp = {} if event is None else event.consent or {}
+        if stamp.get(purpose) is False:
+            return False
+        return now.granted if now is not None else stamp.get(purpose, self._unsaid)
 
     async def words(self, workspace: str, identity: Identity) -> dict[str, Word]:
         """The latest word about each purpose of the user behind an identity, under whichever identity it was said."""

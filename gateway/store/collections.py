@@ -89,10 +89,31 @@ COLLECTIONS = (
     Collection("imports", "workspace, _id"),
     Collection("keys", "workspace, _id", (_index("workspace"),)),
     Collection("contracts", "_id"),
+    Collection("connector_states", "workspace, _id"),
     Collection("incidents", "_id", (_index("-startedAt", "-_id"),)),
     Collection("rebuilds", "workspace, _id"),
     Collection("consents", "workspace, _id", (_index("workspace"),)),
     Collection("suppressions", "workspace, _id", (_index("number"),)),
+    Collection("destinations", "workspace, _id"),
+    Collection("delivery_cursors", "workspace, _id"),
+    Collection(
+        "lane_items",
+        "workspace, _id",
+        (
+            _index("workspace", "instance", "state", "lane", "dueAt"),
+            _index("workspace", "instance", "queue", "seq"),
+            _index("workspace", "state", "since", "_id"),
+            _index("workspace", "user"),
+            _index("workspace", "replay"),
+        ),
+    ),
+    Collection(
+        "dead_letters",
+        "workspace, _id",
+        (_index("workspace", "-diedAt", "-_id"), _index("workspace", "user")),
+    ),
+    Collection("replays", "workspace, _id", (Index((("lane", 1), ("_id", 1)), partial={"running": True}),)),
+    Collection("alerts", "workspace, _id", (_index("workspace", "-lastAt", "-_id"),)),
     Collection("erasures", "workspace, _id", (Index((("lane", 1), ("dueAt", 1)), partial={"status": "running"}),)),
 )
 

@@ -312,6 +312,29 @@ class Events:
         rows = await self._database.find(COLLECTION, wanted, sort=NEWEST_FIRST, limit=limit, max_time_ms=5000)
         return [from_document(row) for row in rows]
 
+    async def between(
+        self,
+        scope: Scope,
+        from_: int,
+        to: int,
+        *,
+        behind: OrderKey | None = None,
+        sks: Sequence[str] | None = None,
+        limit: int,
+    ) -> list[Event]:
+        """What users did from `from_` and before `to` (ms), oldest first, behind an order key."""
+        rows = await self._database.find(
+            COLLECTION, _between(scope, from_, to, sks, behind), sort=OLDEST_FIRST, limit=limit, max_time_ms=10_000
+        )
+        return [from_document(row) for row in rows]
+
+    async def count_between(
+        self, scope: Scope, from_: int, to: int, *, sks: Sequence[str] | None = None, at_most: int
+    ) -> int:
+        """How many those are, counted up to `at_most`."""
+        wanted = _between(scope, from_, to, sks, None)
+        return await self._database.count(COLLECTION, wanted, limit=at_most, max_time_ms=10_000)
+
     async def count(self, scope: Scope, *, at_most: int) -> int | None:
         """How many events the workspace holds; None when more than `at_most`."""
         found = await self._database.count(COLLECTION, {"workspace": scope.workspace}, limit=at_most + 1)
@@ -320,6 +343,21 @@ class Events:
         if not found:
             return 0  # a limit of nothing is an error to MongoDB
         return found - await self._database.count(COLLECTION, {"workspace": scope.workspace, **_SYSTEM}, limit=found)
+
+
+def _between(scope: Scope, from_: int, to: int, sks: Sequence[str] | None, behind: OrderKey | None) -> Document:
+    wanted: Document = {"workspace": scope.workspace, **OF_USERS, "at": {"$gte": from_, "$lt": to}}
+    if sks is not None:
+        wanted["sk"] = {"$in": list(sks)}
+    if behind is not None:
+        at, seq, key = behind
+        wanted["at"] = {"$gte": at, "$lt": to}
+        wanted["$or"] = [
+            {"at": {"$gt": at}},
+            {"at": at, "seq": {"$gt": seq}},
+            {"at": at, "seq": seq, "_id": {"$gt": key}},
+        ]
+    return wanted
 
 
 def _older(than: OrderKey) -> Document:

@@ -2,7 +2,7 @@
 
 A row is pending while the owner of its user's lane has yet to fold it. Rows of events are kept when they are done, for
 as long as their event could come again; rows of users are deleted. So are those of identities whose events are to be
-deleted (kind "erase"), which lie in the lane that these events came in.
+deleted (kind "erase"), which lie in the lane that these events came in. Rows of kind "alert" are those of `Alerts`.
 
 A user with very many events is folded from the start outside of any transaction (`gateway.pipeline.refolding`): its row
 is held for that (`pending` is "user"), and so are rows of its events ("event") until it is done. Batches pass held
@@ -37,14 +37,18 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Rows of one workspace that wait: ids of events, users to fold again, and rows of identities to erase."""
+    """Rows of one workspace that wait: ids of events, users to fold again, rows of identities to erase, of alerts."""
 
     events: list[bytes]
     users: list[str]
     erase: list[bytes] = field(default_factory=list)
+    alerts: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.events) + len(self.users) + len(self.erase) + len(self.alerts)
 
     def copy(self) -> Pending:
-        return Pending([*self.events], [*self.users], [*self.erase])
+        return Pending([*self.events], [*self.users], [*self.erase], [*self.alerts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ class Work:
                 of.users.append(row["user"])
             elif row.get("kind") == "erase":
                 of.erase.append(bytes(row["_id"]))
+            elif row.get("kind") == "alert":
+                of.alerts.append(bytes(row["_id"]))
             else:
                 of.events.append(bytes(row["_id"]))
         return found

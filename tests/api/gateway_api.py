@@ -21,6 +21,8 @@ from gateway.api.context import Services
 from gateway.api.schema import build_schema
 from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
+from gateway.connectors.asking import Asking
+from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, load_contract
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
@@ -38,6 +40,7 @@ from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.database import Database
 from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
@@ -70,6 +73,7 @@ class Gateway:
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
     env: str = "production"
     plugged: Plugged = field(default_factory=lambda: Plugged(Host()))
+    enrichments: dict[str, Enrichments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         database = self.database
@@ -104,6 +108,9 @@ class Gateway:
             privacy=self.privacy,
             eraser=self.eraser,
             plugged=self.plugged,
+            alerts=Alerts(database),
+            asking=Asking(database, self.clock),
+            enrichments=self.enrichments,
         )
         self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
@@ -145,6 +152,7 @@ class Gateway:
         assert self._lease is not None
         async for events in self.events.in_arrival_order(500):
             await self.deriver.apply(self._lease, events)
+        await self.deriver.work_off(self._lease)
 
     # -- asking -------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,9 @@ def tell(done: Run) -> None:
     for one in done.subscribers:
         heard = one.heard
         print(f"{heard.kind}: {len(heard.news)} heard over {heard.connections} connections, {heard.gaps} gaps told")
+    for sink in done.sinks:
+        again = len(sink.taken) - len(sink.keys)
+        print(f"destination that is {sink.manner}: {len(sink.keys)} events, {again} again; {dict(sink.answers)}")
     for kind, reason in done.nemesis.skipped.items():
         print(f"skipped {kind}: {reason}")
     if done.verdict.unchecked:

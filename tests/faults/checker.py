@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.accounting import everything_sent_is_counted, rows_count_what_they_stored
+from tests.faults.deliveries import missing, out_of_order, twice_without_reason
 from tests.faults.evidence import Evidence
 from tests.faults.messages import Message
 from tests.faults.people import (
@@ -185,6 +186,27 @@ def _told(row: Row) -> Any:
     return row["from"], row["to"], row["status"], row["at"]
 
 
+# -- destinations --------------------------------------------------------------------------------------------------
+
+
+def destinations_got_everything(evidence: Evidence) -> Iterator[str]:
+    """Every announced event came to each destination, however it behaved."""
+    for sink in evidence.sinks:
+        yield from missing(sink, evidence.tables["feed"])
+
+
+def destinations_got_it_in_order(evidence: Evidence) -> Iterator[str]:
+    """Of each user, in the order of the feed."""
+    for sink in evidence.sinks:
+        yield from out_of_order(sink, evidence.tables["feed"])
+
+
+def nothing_came_twice(evidence: Evidence) -> Iterator[str]:
+    """What came again came with a fault."""
+    for sink in evidence.sinks:
+        yield from twice_without_reason(sink, evidence.faults)
+
+
 RULES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "acknowledged is kept": acknowledged_is_kept,
     "stored was sent": stored_was_sent,
@@ -200,6 +222,9 @@ RULES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "the feed is dense": feed_is_dense,
     "the feed announces once": feed_announces_once,
     "subscribers missed nothing": subscribers_missed_nothing,
+    "destinations got everything": destinations_got_everything,
+    "destinations got it in order": destinations_got_it_in_order,
+    "nothing came twice but for a fault": nothing_came_twice,
 }
 
 

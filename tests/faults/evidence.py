@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from tests import oracle
 from tests.faults.history import History
+from tests.faults.sinks import Sink
 from tests.faults.subscribers import Heard
 from tests.faults.tables import Tables
 
@@ -38,3 +39,6 @@ class Evidence:
     ended: int
     people: list[Person] = field(default_factory=list)
     links: dict[tuple[Identity, Identity], str | None] = field(default_factory=dict)
+    sinks: list[Sink] = field(default_factory=list)
+    #: When each fault began and was over (monotonic seconds).
+    faults: list[tuple[float, float]] = field(default_factory=list)

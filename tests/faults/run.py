@@ -21,6 +21,7 @@ from tests.faults.history import History, longest_pause
 from tests.faults.messages import Plan
 from tests.faults.mongods import Mongods, can_mount, until
 from tests.faults.nemesis import KINDS, Nemesis
+from tests.faults.sinks import MANNERS, Sink
 from tests.faults.subscribers import Subscriber
 from tests.faults.tables import LANES, Row, read_tables
 from tests.faults.writers import Writers
@@ -69,6 +70,7 @@ class Run:
     writers: Writers
     subscribers: list[Subscriber]
     nemesis: Nemesis
+    sinks: list[Sink]
     began: float
     seconds: dict[str, float] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
@@ -99,12 +101,15 @@ async def _started(options: Options, directory: Path, began: int) -> AsyncIterat
     mongods = Mongods(directory, oplog_megabytes=oplog, transaction_seconds=options.transaction_seconds)
     gateways: list[Gateway] = []
     subscribers: list[Subscriber] = []
+    sinks = [Sink(manner, options.seed) for manner in MANNERS]
     writers: Writers | None = None
     try:
         small_disk = "disk_full" in options.kinds and can_mount()
         await mongods.start(tmpfs_megabytes=_DISK_MEGABYTES if small_disk else 0)
+        await asyncio.gather(*(sink.start() for sink in sinks))
         for number in range(2):
             gateways.append(Gateway(number, mongods.uri + options.uri_options, directory))
+            gateways[-1].deliver_to({sink.manner: sink.url for sink in sinks})
             await gateways[-1].proxy.start()
         gateways[-1].clock = directory / "clock"
         gateways[-1].set_clock("+0")
@@ -122,7 +127,7 @@ async def _started(options: Options, directory: Path, began: int) -> AsyncIterat
         told = subscribers[0].heard.news
         writers.behind = lambda: len(history) - len(told)
         nemesis = Nemesis(mongods, gateways, history, options.seed)
-        yield Run(options, mongods, gateways, history, writers, subscribers, nemesis, time.monotonic())
+        yield Run(options, mongods, gateways, history, writers, subscribers, nemesis, sinks, time.monotonic())
     finally:
         if writers is not None:
             await writers.abandon()
@@ -132,6 +137,8 @@ async def _started(options: Options, directory: Path, began: int) -> AsyncIterat
             gateway.process.kill()
             await gateway.proxy.stop()
         await mongods.stop()
+        for sink in sinks:
+            await sink.stop()
 
 
 async def _break(running: Run) -> None:
@@ -143,6 +150,8 @@ async def _break(running: Run) -> None:
     running.writers.start()
     await running.nemesis.run(options.kinds, options.rounds, seconds=options.seconds)
     running.seconds["faults"] = time.monotonic() - running.began
+    for sink in running.sinks:
+        sink.heal()
     running.writers.rate = max(running.writers.rate, 1_000.0)
 
     async def enough() -> bool:
@@ -160,11 +169,13 @@ async def _catch_up(running: Run) -> None:
     try:
         while True:
             heard = tuple(len(subscriber.heard.news) for subscriber in running.subscribers)
-            now = (await asyncio.to_thread(_announced, client), *heard)
+            taken = tuple(len(sink.keys) for sink in running.sinks)
+            now = (await asyncio.to_thread(_announced, client), *heard, *taken)
             if now != before:
                 before, moved = now, time.monotonic()
             # What is cheap first: to count documents takes the processor from those who derive.
-            if now[0] == heard[0] + heard[2] and await asyncio.to_thread(_all_derived, client, heard):
+            done = now[0] >= heard[0] + heard[2] and set(taken) <= {heard[0]}
+            if done and await asyncio.to_thread(_all_derived, client, heard):
                 break
             if time.monotonic() - moved > _STALL_SECONDS:
                 running.history.anomaly("derivation or subscribers stand still", progress=now)
@@ -212,7 +223,10 @@ async def _judge(running: Run, began: int) -> None:
     finally:
         await asyncio.to_thread(client.close)
     heard = [subscriber.heard for subscriber in running.subscribers]
-    evidence = Evidence(running.history, tables, heard, began, int(time.time() * 1000))
+    faults = [(fault.began, fault.settled) for fault in running.nemesis.faults]
+    evidence = Evidence(
+        running.history, tables, heard, began, int(time.time() * 1000), sinks=running.sinks, faults=faults
+    )
     running.verdict = await asyncio.to_thread(check, evidence)
     running.seconds["checking"] = time.monotonic() - start
 
@@ -261,6 +275,15 @@ def report(running: Run) -> dict[str, Any]:
                 "ends": dict(one.heard.ends),
             }
             for one in running.subscribers
+        ],
+        "sinks": [
+            {
+                "manner": sink.manner,
+                "events": len(sink.keys),
+                "again": len(sink.taken) - len(sink.keys),
+                "answers": dict(sink.answers),
+            }
+            for sink in running.sinks
         ],
         "seconds": {name: round(seconds, 1) for name, seconds in running.seconds.items()},
     }

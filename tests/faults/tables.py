@@ -23,7 +23,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "work": ("user", "kind"),
     "sessions": ("user", "start", "end", "events"),
     "journeys": ("user", "map", "run", "status", "reached", "startedAt"),
-    "feed": ("lane", "seq", "kind", "event", "from", "to", "status", "at"),
+    "feed": ("lane", "seq", "kind", "user", "event", "from", "to", "status", "at"),
     "rollups": ("kind", "key", "definition", "start", "lane", "count"),
     "lanes": ("seq", "floor"),
     "quarantine": ("code", "messageId"),
@@ -33,7 +33,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     ),
 }
 #: Of `work` only what waits: rows of what is done are kept for long, and say nothing more.
-_WHICH: Mapping[str, Row] = {"work": {"pending": True}}
+_WHICH: Mapping[str, Row] = {"work": {"pending": {"$ne": None}}}
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""What runs plugged connectors: delivery to destinations, and the network as connectors see it."""

@@ -1,0 +1,115 @@
+"""An instance: a configured connector, with the thread that it runs in and what must not be told of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway.connectors.http import GuardedHttp
+from gateway.connectors.threads import Blocked, ConnectorThread, Late
+from gateway.errors import SetupError
+from gateway.model.identity import digest
+from gateway.plugin import AlertChannel, Capabilities, Connector, Destination, Health, Secret
+
+_OPEN_SECONDS = 30.0
+_CHECK_SECONDS = 15.0
+_CLOSE_SECONDS = 5.0
+
+#: What an alert channel takes: one alert at a time, in the order of each alert.
+_ALERTS = Capabilities(max_items=1, purpose=None, kinds=frozenset(), idempotency="by the alert's id")
+
+
+@dataclass(eq=False, slots=True)
+class Instance:
+    """One connector as `[connectors.<name>]` configures it. Its methods are called in its thread alone."""
+
+    name: str
+    workspace: str
+    connector: Connector[Any]
+    thread: ConnectorThread = field(init=False)
+    _opened: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.thread = ConnectorThread(self.name)
+
+    @property
+    def delivers(self) -> bool:
+        """Whether anything is delivered to it."""
+        return isinstance(self.connector, Destination | AlertChannel)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it takes."""
+        return self.connector.capabilities if isinstance(self.connector, Destination) else _ALERTS
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of feed rows that it gets."""
+        destination: frozenset[str] = self.capabilities.kinds
+        return destination | ({"alert"} if isinstance(self.connector, AlertChannel) else frozenset())
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs when the configuration does; secrets are in it by reference."""
+        dumped = self.connector.config.model_dump(mode="json") if isinstance(self.connector.config, BaseModel) else {}
+        manifest = self.connector.manifest
+        parts = json.dumps(dumped, sort_keys=True, default=str)
+        return digest(manifest.name, manifest.version, parts, *_fingerprints(self.connector.config)).hex()
+
+    async def open(self) -> None:
+        """Open it, once. Raises whatever it raises, Late and Blocked."""
+        if not self._opened:
+            await self.thread.call(self.connector.open, _OPEN_SECONDS)
+            self._opened = True
+
+    async def check(self) -> Health:
+        """Whether it is well. Raises whatever it raises, Late and Blocked."""
+        return await self.thread.call(self.connector.check, _CHECK_SECONDS)
+
+    async def close(self) -> int:
+        """Close it and its thread; how many tasks it had left behind."""
+        if self._opened and not self.thread.blocked:
+            self._opened = False
+            with suppress(Exception):  # it is gone either way
+                await self.thread.call(self.connector.close, _CLOSE_SECONDS)
+        http = self.connector.context.http
+        if isinstance(http, GuardedHttp) and not self.thread.blocked:
+            with suppress(Late, Blocked):
+                await self.thread.call(http.close, _CLOSE_SECONDS)
+        return await self.thread.close()
+
+    def secrets(self) -> list[str]:
+        """The values of its secrets, for what must not show them."""
+        return [value for secret in _secrets(self.connector.config) if (value := _revealed(secret))]
+
+
+def _secrets(value: Any) -> Iterator[Secret]:
+    if isinstance(value, Secret):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name))
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _secrets(one)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from _secrets(one)
+
+
+def _fingerprints(config: Any) -> list[bytes]:
+    """Of the secrets' values: a new secret behind the same reference is another configuration."""
+    return [hashlib.sha256(_revealed(one).encode()).digest() for one in _secrets(config)]
+
+
+def _revealed(secret: Secret) -> str:
+    try:
+        return secret.reveal()
+    except SetupError:
+        return ""

@@ -1,0 +1,97 @@
+"""Pulls: the state moves only behind what is stored; a crash between the two loses and doubles nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import pytest
+
+from gateway.clock import ServerClock
+from gateway.connectors.instances import Instance
+from gateway.connectors.pulling import _Pull
+from gateway.errors import Unavailable
+from gateway.pipeline.intake import Delivery, Intake
+from gateway.plugin import Config, Health, HttpFailed, Manifest, Page, PullSource
+from gateway.store import collections
+from gateway.store.connector_states import ConnectorStates
+from gateway.store.database import Database
+from gateway.store.events import Events
+from gateway.store.quarantine import Quarantine
+from tests.connectors.delivering import Empty, context
+
+
+class Forms(PullSource[Empty]):
+    """Has seven rows, three a page."""
+
+    manifest = Manifest(name="forms", version="1", brief="For tests.", test_level="D")
+    Config: ClassVar[type[Config]] = Empty
+    broken: Exception | None = None
+
+    async def check(self) -> Health:
+        return Health(True)
+
+    async def read(self, state: Any) -> Page:
+        if self.broken is not None:
+            raise self.broken
+        start = state["at"] if state else 0
+        rows = [
+            {"type": "track", "event": "Row", "userId": "ada", "messageId": f"row {number}"}
+            for number in range(start, min(7, start + 3))
+        ]
+        return Page(rows, {"at": start + len(rows)}, more=start + 3 < 7)
+
+
+@pytest.fixture
+async def pull(database: Database) -> AsyncIterator[_Pull]:
+    await collections.prepare(database)
+    intake = Intake(Events(database), Quarantine(database), ServerClock())
+    instance = Instance("forms", "w", Forms(Empty(), context("forms")))
+    yield _Pull(instance, intake, ConnectorStates(database), ServerClock(), lambda workspace, name: True)
+    await instance.close()
+
+
+async def count(database: Database) -> int:
+    return await database.count("events", {})
+
+
+async def test_every_page_is_stored_and_the_state_goes_on(pull: _Pull, database: Database) -> None:
+    assert [await pull.pull() for _ in range(3)] == [True, True, False]
+    assert await count(database) == 7
+    assert await pull.pull() is False
+    assert await pull._states.get("w", "forms", "pull") == {"at": 7}
+
+
+async def test_a_crash_between_page_and_state_loses_and_doubles_nothing(
+    pull: _Pull, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*arguments: Any) -> None:
+        raise Unavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pull._states, "put", crash)
+        with pytest.raises(Unavailable):
+            await pull.pull()
+    assert await count(database) == 3
+    while await pull.pull():
+        pass
+    assert await count(database) == 7
+
+
+async def test_what_is_not_acknowledged_moves_no_state(
+    pull: _Pull, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(delivery: Delivery) -> None:
+        raise Unavailable("full")
+
+    monkeypatch.setattr(pull._intake, "ingest", refuse)
+    with pytest.raises(Unavailable):
+        await pull.pull()
+    assert await pull._states.get("w", "forms", "pull") is None
+
+
+@pytest.mark.parametrize("error", [HttpFailed("reset"), KeyError("x")])
+async def test_a_failing_source_is_said_to_whoever_pulls(pull: _Pull, error: Exception) -> None:
+    pull._instance.connector.broken = error  # type: ignore[attr-defined]
+    with pytest.raises(type(error)):
+        await pull.pull()
