@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import strawberry
@@ -11,6 +13,8 @@ from gateway.access.callers import Callers
 from gateway.access.grant import Grant
 from gateway.api.loaders import Loaders
 from gateway.clock import Clock
+from gateway.connectors.asking import Asking
+from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.live.consistency import Consistency
@@ -20,9 +24,12 @@ from gateway.model.scope import Scope
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
+from gateway.plugin import Enriched
 from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
+from gateway.store.derivation import DerivationStatus
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
@@ -44,6 +51,7 @@ class Services:
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
+    derivation: DerivationStatus
     hub: Hub
     consistency: Consistency
     callers: Callers
@@ -51,6 +59,10 @@ class Services:
     privacy: Privacy
     eraser: Eraser
     plugged: Plugged
+    alerts: Alerts
+    asking: Asking
+    #: The enrichers of this process, by the name of the instance.
+    enrichments: Mapping[str, Enrichments] = field(default_factory=dict)
 
     @property
     def contract(self) -> Contract:
@@ -74,6 +86,8 @@ class Context:
         self.connection_params: dict[str, Any] | None = None  # set by Strawberry from connection_init
         #: Why the answer may not show yet what `atLeast` asked for; told in its extensions.
         self.behind = False
+        #: Where the loaders belong; set for resolvers that run in another thread.
+        self.home: asyncio.AbstractEventLoop | None = None
         self.position = Position()  # shared with those renewed from this one
         self._grant: Grant | None = None
         self._loaders: Loaders | None = None
@@ -139,6 +153,30 @@ class Context:
     async def may_see(self, user: str | None) -> bool:
         """Whether what belongs to this user may be shown: to everyone but subjects, who see only their own."""
         return self.scope.subject is None or (user is not None and user == await self.subject_user())
+
+    async def enriched(self, connector: str, user: str) -> Enriched | None:
+        """gateway.plugin.Resolving: may be asked from a plugin's thread. Raises Forbidden."""
+        if self.home is None or self.home is asyncio.get_running_loop():
+            return await self._enriched(connector, user)
+        asked = asyncio.run_coroutine_threadsafe(self._enriched(connector, user), self.home)
+        return await asyncio.wrap_future(asked)
+
+    async def _enriched(self, connector: str, user: str) -> Enriched | None:
+        instances = self.services.plugged.by_workspace(self.scope.workspace)
+        names = [one.name for one in instances if one.use == connector and one.name in self.services.enrichments]
+        if not names:
+            return None
+        if not await self.may_see(user):
+            raise Forbidden("This user is not the caller's to see.", hint="Ask for the user the field stands in.")
+        state = await self.load.users.load(user)
+        if state is None:  # merged since, or gone
+            moved = await self.services.users.follow(self.scope, user)
+            state = None if moved is None else await self.load.users.load(moved)
+        if state is None:
+            return Enriched("missing")
+        identities = await self.load.identities.load(state.user)
+        known = [(identity.type, identity.value) for identity in identities]
+        return await self.services.enrichments[names[0]].of(known, state.traits)
 
     def _check_erased(self) -> None:
         if self.services.privacy.suppressed.has(self.scope.workspace, self.scope.subject):

@@ -27,7 +27,7 @@ Users = frozenset[str] | None
 
 async def follow(
     context: Context,
-    kind: Literal["journey", "event"],
+    kind: Literal["journey", "event", "alert"],
     user: UserBy | None,
     after: str | None,
     *,

@@ -9,6 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from gateway.api.context import Context, Info
+from gateway.api.deliveries import REDELIVER, ReplayDeliveriesInput, ReplayDeliveriesPayload, replay_deliveries
 from gateway.api.quarantine import REPLAY, ReplayQuarantineInput, ReplayQuarantinePayload, replay_quarantine
 from gateway.api.scalars import DateTime, iso
 from gateway.model.event import Receipt
@@ -167,6 +168,18 @@ class Mutation:
         self, info: Info, input: Annotated[ReplayQuarantineInput, strawberry.argument(description="Which, and how.")]
     ) -> ReplayQuarantinePayload:
         return await replay_quarantine(info.context, input)
+
+    @field(
+        source=Source.many("dead_letters", "workspace"),
+        policy=REDELIVER,
+        description="Deliver once more: dead letters, or a span of the log to one destination. What is replayed goes "
+        "behind what is live, keeps its idempotency key, and passes consent again.",
+        weight=500,
+    )
+    async def replay_deliveries(
+        self, info: Info, input: Annotated[ReplayDeliveriesInput, strawberry.argument(description="Which, and how.")]
+    ) -> ReplayDeliveriesPayload:
+        return await replay_deliveries(info.context, input)
 
 
 def _sender(scope: Scope, user_id: str | None, anonymous_id: str | None) -> dict[str, Any] | InputError:

@@ -20,6 +20,8 @@ _FORMS = {
     "kpi": r"[a-z][a-z0-9_]{0,63}",
     "quarantined": r"[0-9a-f]{32}",
     "erasure": r"[0-9a-f]{32}",
+    "delivery": r"[0-9a-f]{32}",
+    "alert": r"[0-9a-f]{32}",
 }
 _ID = re.compile("|".join(f"(?P<{kind}>{kind}_{form})" for kind, form in _FORMS.items()), re.ASCII)
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Any
 
 import strawberry
-from graphql import GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLField, GraphQLNonNull, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema
+from strawberry.types.field import StrawberryField
 
 from gateway.api.context import Context
+from gateway.connectors.threads import ConnectorThread
 from gateway.errors import PluginFailure as Failure
 from gateway.errors import SetupError
 from gateway.plugin import GraphqlFields, Policy, Source, attribute
 from gateway.plugin.checking import kinds_of
 from gateway.plugin.configuring import Configured
 from gateway.plugin.host import Plugin as Loaded
+
+#: How long a resolver of a plugin may take.
+RESOLVER_SECONDS = 5.0
 
 PLUGINS = Policy("workspace:read")
 
@@ -127,15 +134,22 @@ def holders(added: Sequence[GraphqlFields]) -> list[type[Any]]:
     for fields in added:
         for place, kind in (("Query", fields.query), ("User", fields.user)):
             if kind is not None:
-                name = _holder(fields, place)
-                made.append(strawberry.type(kind, name=name, description="Fields of a plugin."))
+                made.append(_as_type(kind, _holder(fields, place)))
         made.extend(fields.types)
     return made
 
 
 def join(schema: GraphQLSchema, added: Sequence[GraphqlFields]) -> None:
-    """Move plugins' fields onto `Query` and `User`. Raises SetupError when one is there already."""
+    """Move plugins' fields onto `Query` and `User`; their resolvers run in a thread of their plugin's.
+
+    Raises SetupError when a field is there already, or cannot be null.
+    """
     for fields in added:
+        thread = ConnectorThread(f"graphql {fields.prefix}")
+        for name, kind in schema.type_map.items():
+            if name.startswith(_capitalized(fields.prefix)) and isinstance(kind, GraphQLObjectType):
+                for one in kind.fields.values():
+                    _guard(one, thread)
         for place in ("Query", "User"):
             holder = schema.type_map.pop(_holder(fields, place), None)
             if not isinstance(holder, GraphQLObjectType):
@@ -148,8 +162,47 @@ def join(schema: GraphQLSchema, added: Sequence[GraphqlFields]) -> None:
                         f"The plugin with the prefix {fields.prefix!r} adds {place}.{name}, which is there already.",
                         hint="Rename the plugin's field.",
                     )
+                if isinstance(one.type, GraphQLNonNull):
+                    raise SetupError(
+                        f"The plugin with the prefix {fields.prefix!r} adds {place}.{name}, which cannot be null.",
+                        hint="Let its resolver return None too: it is null when the plugin fails.",
+                    )
                 target.fields[name] = one
 
 
+def _as_type(kind: type[Any], name: str) -> type[Any]:
+    # Made once: a schema may be built more often, and Strawberry takes a class's fields away from it.
+    if "__strawberry_definition__" in vars(kind):
+        return kind
+    return strawberry.type(kind, name=name, description="Fields of a plugin.")
+
+
+def _guard(one: GraphQLField, thread: ConnectorThread) -> None:
+    """Let a resolver run in a thread, within its time. Plain attributes run nobody's code."""
+    definition = one.extensions.get("strawberry-definition")
+    resolve = one.resolve
+    if resolve is None or not isinstance(definition, StrawberryField) or definition.base_resolver is None:
+        return
+    one.resolve = _guarded(resolve, thread)
+
+
+def _guarded(resolve: Callable[..., Any], thread: ConnectorThread) -> Callable[..., Awaitable[Any]]:
+    async def guarded(source: object, info: GraphQLResolveInfo[Context], **arguments: object) -> object:
+        context: Context = info.context
+        context.home = asyncio.get_running_loop()
+
+        async def called() -> object:
+            found = resolve(source, info, **arguments)
+            return await found if inspect.isawaitable(found) else found
+
+        return await thread.call(called, RESOLVER_SECONDS)
+
+    return guarded
+
+
 def _holder(fields: GraphqlFields, place: str) -> str:
-    return f"{fields.prefix[0].upper()}{fields.prefix[1:]}{place}Fields"
+    return f"{_capitalized(fields.prefix)}{place}Fields"
+
+
+def _capitalized(prefix: str) -> str:
+    return f"{prefix[0].upper()}{prefix[1:]}"

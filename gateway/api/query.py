@@ -7,11 +7,14 @@ from typing import Annotated
 import strawberry
 
 from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
+from gateway.api.alerts import ALERTS, AlertConnection, alert_by, alert_page
 from gateway.api.clients import EVENTS
 from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
 from gateway.api.deciding import LOG, IdentityDecisionConnection, decision_page
+from gateway.api.deliveries import DELIVERIES, DeliveryConnection, DeliveryStatus, delivery, delivery_page
+from gateway.api.derivation import DERIVATION, DerivationState
 from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
@@ -48,6 +51,8 @@ _NEEDED = {
     "kpi": KPIS,
     "quarantined": QUARANTINE,
     "erasure": ERASE,
+    "delivery": DELIVERIES,
+    "alert": ALERTS,
 }
 
 _AS_OF = (
@@ -222,6 +227,40 @@ class Query:
         return await quarantine_page(info.context, filter, first, after)
 
     @field(
+        source=Source.many("lane_items", "workspace"),
+        policy=DELIVERIES,
+        description="What destinations have not got: tried again, waiting behind it, or given up (the newest first). "
+        "`destinations` says how they are.",
+    )
+    async def deliveries(
+        self,
+        info: Info,
+        destination: Annotated[str | None, strawberry.argument(description="Only to this instance.")] = None,
+        status: Annotated[
+            DeliveryStatus | None, strawberry.argument(description="Which of them; dead letters if left out.")
+        ] = None,
+        first: First = DEFAULT_FIRST,
+        after: After = None,
+    ) -> DeliveryConnection:
+        return await delivery_page(info.context, destination, status or DeliveryStatus.DEAD, first, after)
+
+    @field(
+        source=Source.many("alerts", "workspace"),
+        policy=ALERTS,
+        description="Alerts, those met last first.",
+    )
+    async def alerts(
+        self,
+        info: Info,
+        open: Annotated[
+            bool | None, strawberry.argument(description="Only those that are open, or only those that are not.")
+        ] = None,
+        first: First = DEFAULT_FIRST,
+        after: After = None,
+    ) -> AlertConnection:
+        return await alert_page(info.context, open, first, after)
+
+    @field(
         source=Source.many("accounting", "workspace"),
         policy=INTAKE,
         description="What became of all that was sent, by source and hour; nothing that was acknowledged is missing.",
@@ -234,6 +273,14 @@ class Query:
         source: SourceName = None,
     ) -> IntakeAccounting:
         return await intake_accounting(info.context, range, source)
+
+    @field(
+        source=Source.document("lanes", "*"),
+        policy=DERIVATION,
+        description="How derivation stands: how far behind it is, whose events do not fold, and what befell it.",
+    )
+    def derivation(self) -> DerivationState:
+        return DerivationState()
 
     @field(
         source=Source.one("*", "id"),
@@ -301,6 +348,10 @@ async def _quarantined(context: Context, key: str) -> QuarantinedEvent | None:
     return await quarantined(context, bytes.fromhex(key))
 
 
+async def _delivery(context: Context, key: str) -> Node | None:
+    return await delivery(context, key)
+
+
 async def _moved(context: Context, key: str) -> str | None:
     """The key under the user's id of now, when the user has moved since the key was given out."""
     user, _, rest = key.partition(".")
@@ -318,6 +369,8 @@ _FINDERS = {
     "kpi": _kpi,
     "quarantined": _quarantined,
     "erasure": erasure_by,
+    "delivery": _delivery,
+    "alert": alert_by,
 }
 
 

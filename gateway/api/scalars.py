@@ -10,8 +10,8 @@ from graphql import GraphQLError
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
-#: Milliseconds since 1970 UTC inside, ISO 8601 outside.
-DateTime = NewType("DateTime", int)
+from gateway.plugin import DateTime as DateTime
+
 #: A position to go on from; opaque to clients.
 Cursor = NewType("Cursor", str)
 

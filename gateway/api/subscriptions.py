@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import strawberry
 
+from gateway.api.alerts import ALERTS, Alert
 from gateway.api.clients import EVENTS
 from gateway.api.context import Info
 from gateway.api.events import Event
@@ -160,6 +161,34 @@ class EventChange(Change):
         return None if self.news.event is None else event_node(self.news.event)
 
 
+@strawberry.type(description="An alert was raised, or resolved.")
+class AlertChange(Change):
+    """An alert's news."""
+
+    @field(
+        source=Source.one("alerts", "feed.alert"), policy=ALERTS, description="The alert as it is now.", name="alert"
+    )
+    async def alert(self, info: Info) -> Alert | None:
+        key = self.told("alert")
+        if key is None:
+            return None
+        found = (await info.context.services.alerts.get(info.context.scope.workspace, [key])).get(key)
+        return None if found is None else Alert(alert=found)
+
+    @field(
+        source=Source.document("feed", "raised"),
+        policy=ALERTS,
+        description="True: it was raised; false: it was resolved.",
+    )
+    def raised(self) -> bool | None:
+        return self.told("raised")  # type: ignore[no-any-return]
+
+    @field(source=Source.document("feed", "at"), policy=ALERTS, description="When.")
+    def at(self) -> DateTime | None:
+        at = self.told("at")
+        return None if at is None else DateTime(at)
+
+
 @strawberry.input(description="Which new events; what is left out does not filter.")
 class EventStoredFilter:
     """Conditions that all hold."""
@@ -193,6 +222,16 @@ class Subscription:
         async for news in follow(info.context, "journey", user, after, map_key=map, stage=stage):
             info.context.position.cursor = news.cursor
             yield JourneyChange(news=news, watched=user)
+
+    @subscription(
+        source=_FEED,
+        policy=ALERTS,
+        description="Each alert as it is raised, and as it is resolved.",
+    )
+    async def alert_raised(self, info: Info, after: Resume = None) -> AsyncIterator[AlertChange]:
+        async for news in follow(info.context, "alert", None, after):
+            info.context.position.cursor = news.cursor
+            yield AlertChange(news=news)
 
     @subscription(
         source=_FEED,

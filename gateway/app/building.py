@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -12,15 +12,18 @@ from gateway.access.callers import Callers
 from gateway.access.issuers import Issuers
 from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
+from gateway.app.connectors import Connectors
 from gateway.app.contracts import Folder
 from gateway.app.disk import DiskGuard
 from gateway.app.health import Watch
+from gateway.app.instances import make_instances
 from gateway.app.metrics import Metrics
 from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, ObservedIntake
 from gateway.app.plugins import load_plugins
 from gateway.app.roles import DUTIES, Duties
 from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
+from gateway.connectors.instances import Instance
 from gateway.contract import Contract
 from gateway.errors import GatewayError, SetupError, Unavailable
 from gateway.live.consistency import Consistency
@@ -39,8 +42,10 @@ from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
 from gateway.store.command_failures import CommandFailures
+from gateway.store.connector_states import ConnectorStates
 from gateway.store.contracts import Versions
 from gateway.store.database import CommandListener, Database, Document, connect
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -77,9 +82,11 @@ class Gateway:
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
+    derivation: DerivationStatus
     privacy: Privacy
     eraser: Eraser
     deriver: Deriver
+    connectors: Connectors
     hub: Hub
     consistency: Consistency
     keyring: KeyRing
@@ -90,7 +97,6 @@ class Gateway:
     watch: Watch
     disk: DiskGuard
     duties: Duties
-    plugged: Plugged
     keeping: asyncio.Future[None] | None = None
     """Keeps the embedded mongod running; done, with the reason, when it cannot: then the process has to end."""
 
@@ -115,13 +121,16 @@ class Gateway:
 
     @asynccontextmanager
     async def deriving(self) -> AsyncIterator[None]:
-        """Derive in the background, as soon as no other process does; nothing in a role that does not derive."""
+        """Derive and deliver in the background, from the lanes that no other process has; nothing in a role that does
+        not derive."""
         if not self.duties.derives:
             yield
             return
         task = asyncio.create_task(self.deriver.run())
         try:
-            yield
+            # Inside: what is delivered is noted under the lanes that the deriver then gives back.
+            async with self.connectors.running():
+                yield
         finally:
             self.deriver.stop()
             await asyncio.wait([task], timeout=STOP_SECONDS)
@@ -158,9 +167,14 @@ async def open_mongod(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Fu
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, spans: Spans | None = None, *, serves: bool = False
+    settings: Settings,
+    spans: Spans | None = None,
+    *,
+    serves: bool = False,
+    instances: Mapping[str, Instance] | None = None,
 ) -> AsyncIterator[Gateway]:
     """Connect, prepare the database, build. `serves`: this is a start, not a command beside a running gateway.
+    `instances` come beside the configured ones.
 
     Raises SetupError or ContractError with what to mend.
     """
@@ -172,13 +186,16 @@ async def open_gateway(
         _open_database(settings, uri, failures) as (database, clock),
     ):
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves)
-        gateway = await _build(settings, database, contracts, clock, metrics, spans, plugged)
+        plugged, made = make_instances(plugged, ConnectorStates(database), clock)
+        made |= instances or {}
+        gateway = await _build(settings, database, contracts, clock, metrics, spans, (plugged, made))
         keeping_time = asyncio.create_task(_keep_time(database, clock))
         try:
             async with gateway.privacy.following(), gateway.keyring.following(), contracts.following():
                 yield replace(gateway, keeping=keeping)
         finally:
             keeping_time.cancel()
+            await gateway.connectors.close()
             await gateway.intake.drain()
 
 
@@ -249,7 +266,7 @@ async def _build(
     clock: ServerClock,
     metrics: Metrics,
     spans: Spans,
-    plugged: Plugged,
+    plugins: tuple[Plugged, Mapping[str, Instance]],
 ) -> Gateway:
     events = ObservedEvents(database, metrics, spans)
     identities, users = Identities(database), Users(database)
@@ -282,9 +299,10 @@ async def _build(
         metrics=metrics,
         spans=spans,
     )
+    connectors = Connectors.of(*plugins, database, intake=intake, deriver=deriver, privacy=privacy, clock=clock)
     disk = DiskGuard(database, intake, settings.disk_free_percent)
-    watch = Watch(database, hub, deriver, DUTIES[settings.role], disk)
-    watch.plugins = {failure.plugin: failure.message for failure in plugged.failures}
+    watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
+    watch.plugins = {failure.plugin: failure.message for failure in connectors.plugged.failures}
     metrics.watch(watch.gauges)
     return Gateway(
         settings=settings,
@@ -301,9 +319,11 @@ async def _build(
         intake=intake,
         quarantine=quarantine,
         accounting=accounting,
+        derivation=derivation.status,
         privacy=privacy,
         eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
         deriver=deriver,
+        connectors=connectors,
         hub=hub,
         consistency=Consistency(Feed(database), derivation.work, clock),
         keyring=keyring,
@@ -314,7 +334,6 @@ async def _build(
         watch=watch,
         disk=disk,
         duties=DUTIES[settings.role],
-        plugged=plugged,
     )
 
 

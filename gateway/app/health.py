@@ -26,6 +26,7 @@ from gateway.live.hub import Hub
 from gateway.pipeline.owner import Deriver
 from gateway.settings import Settings
 from gateway.store.database import Database, Document
+from gateway.store.derivation import DerivationStatus
 
 log = logging.getLogger("gateway.app")
 
@@ -39,6 +40,7 @@ MAJORITY_LAG_SECONDS = 10
 SILENT_SECONDS = 30.0
 #: Counted no further, and only once derivation is that late.
 MOST_BEHIND = 100_000
+MOST_SET_ASIDE = 10_000
 _LATE_SECONDS = 2.0
 _SUMMARY_SECONDS = 60.0
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -50,12 +52,23 @@ Checks = dict[str, Check]
 class Watch:
     """Looks after one process: MongoDB, the feed, derivation."""
 
-    def __init__(self, database: Database, hub: Hub, deriver: Deriver, duties: Duties, disk: DiskGuard) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hub: Hub,
+        deriver: Deriver,
+        duties: Duties,
+        disk: DiskGuard,
+        status: DerivationStatus,
+    ) -> None:
         self._database = database
         self._hub = hub
         self._deriver = deriver
         self._duties = duties
         self._disk = disk
+        self._status = status
+        self._set_aside: int | None = None
+        self._incidents: int | None = None
         self._asking: asyncio.Task[Document] | None = None
         self._mongodb: Check = {"ok": False, "reason": "not asked yet"}
         self._mongodb_at = 0.0
@@ -90,6 +103,10 @@ class Watch:
         if lag is not None and lag > _LATE_SECONDS and self._mongodb["ok"]:
             with suppress(GatewayError):
                 self._behind = await self._deriver.count_behind(at_most=MOST_BEHIND)
+        if self._duties.derives and self._mongodb["ok"]:
+            with suppress(GatewayError):
+                self._set_aside = await self._status.count_set_aside(at_most=MOST_SET_ASIDE)
+                self._incidents = await self._status.count_open()
         self._tell()
 
     def _tell(self) -> None:
@@ -152,6 +169,17 @@ class Watch:
             )
             yield "derivation_lag_seconds", "Age of the oldest event not derived yet.", self._deriver.lag_seconds()
             yield "derivation_events_behind", f"Events not derived yet, counted up to {MOST_BEHIND:,}.", self._behind
+            aside, open_ = self._set_aside, self._incidents
+            yield (
+                "users_set_aside",
+                f"Users whose events do not fold, in the whole database, counted up to {MOST_SET_ASIDE:,}.",
+                None if aside is None else float(aside),
+            )
+            yield (
+                "derivation_incidents_open",
+                "Incidents of derivation, in the whole database, that have not ended.",
+                None if open_ is None else float(open_),
+            )
             head = None if lease is None else float(sum(lease.heads.values()))
             yield "feed_head", "Rows ever written to the feed, over the lanes this process owns.", head
 
@@ -179,6 +207,8 @@ class Watch:
         lag = deriver.lag_seconds()
         if lag is not None:
             found["lagSeconds"] = round(lag, 3)
+        found |= {"setAside": self._set_aside} if self._set_aside else {}
+        found |= {"openIncidents": self._incidents} if self._incidents else {}
         if monotonic() - max(deriver.heard_of, self._began) > SILENT_SECONDS:
             found |= _bad("derivation makes no progress")
         return found

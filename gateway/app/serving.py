@@ -29,11 +29,14 @@ from gateway.app.listening import IDLE_SECONDS, allow_connections, connection_cl
 from gateway.app.observed import Operations
 from gateway.app.roles import Role
 from gateway.clock import REQUEST_ID
+from gateway.collect.hooks import hook_routes
 from gateway.collect.rudderstack import rudderstack_routes
 from gateway.collect.segment import routes
 from gateway.collect.tokens import token_routes
 from gateway.collect.vendors import vendor_routes
+from gateway.connectors.asking import Asking
 from gateway.console.pages import page_routes
+from gateway.store.alerts import Alerts
 
 __all__ = ["Serving", "build_app", "listen", "on_signals", "services_of", "serving"]
 
@@ -70,6 +73,7 @@ def _collect_routes(gateway: Gateway) -> list[BaseRoute]:
     return [
         *routes(gateway.intake, gateway.keyring, gateway.settings, gateway.contracts),
         *rudderstack_routes(gateway.intake, gateway.keyring, gateway.settings),
+        *hook_routes(gateway.connectors.webhooks, gateway.intake, gateway.settings, gateway.clock),
         *vendor_routes(gateway.intake, gateway.keyring, gateway.settings, gateway.clock),
     ]
 
@@ -77,16 +81,22 @@ def _collect_routes(gateway: Gateway) -> list[BaseRoute]:
 def _token_routes(gateway: Gateway) -> list[BaseRoute]:
     """Tokens for browsers: roles `collect` and `api`."""
     return [
-        *token_routes(gateway.keyring, gateway.callers, gateway.tokens, gateway.identities, gateway.settings),
+        *token_routes(
+            gateway.keyring,
+            gateway.callers,
+            gateway.tokens,
+            gateway.identities,
+            gateway.privacy.suppressed,
+            gateway.settings,
+        ),
     ]
 
 
 def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
     """GraphQL and the page: role `api`."""
     observed = partial(Operations, doors, gateway.metrics, gateway.spans)
-    graphql = graphql_app(
-        build_schema(gateway.contract, [observed], gateway.plugged.host.graphql), services_of(gateway), gateway.settings
-    )
+    schema = build_schema(gateway.contract, [observed], gateway.connectors.plugged.host.graphql)
+    graphql = graphql_app(schema, services_of(gateway), gateway.settings)
     return [
         *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
         *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
@@ -109,13 +119,17 @@ def services_of(gateway: Gateway) -> Services:
         intake=gateway.intake,
         quarantine=gateway.quarantine,
         accounting=gateway.accounting,
+        derivation=gateway.derivation,
         hub=gateway.hub,
         consistency=gateway.consistency,
         callers=gateway.callers,
         clock=gateway.clock,
         privacy=gateway.privacy,
         eraser=gateway.eraser,
-        plugged=gateway.plugged,
+        plugged=gateway.connectors.plugged,
+        enrichments=gateway.connectors.enrichments,
+        alerts=Alerts(gateway.database),
+        asking=Asking(gateway.database, gateway.clock),
     )
 
 

@@ -28,7 +28,12 @@ COMMANDS = {
         "gateway.cli.contract:contract",
         "Put journey maps and KPIs in force, without a restart.",
     ),
+    "deliveries": (
+        "gateway.cli.deliveries:deliveries",
+        "What destinations have not got, how they are, and replays.",
+    ),
     "rebuild": ("gateway.cli.rebuild:rebuild", "Work out sessions and journeys again, while the gateway goes on."),
+    "quarantine": ("gateway.cli.quarantine:quarantine", "Look at what could not become an event, and replay it."),
     "simulate": ("gateway.cli.simulate:simulate", "Made-up visitors of a shop, as NDJSON or played into a gateway."),
     "watch": ("gateway.cli.watch:watch", "Watch journeys move: one JSON line per change."),
     "plugins": ("gateway.cli.plugins:plugins", "List plugins and connectors, and what is wrong with them."),

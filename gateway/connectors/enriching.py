@@ -9,12 +9,12 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from gateway.clock import Clock
 from gateway.connectors.instances import Instance
-from gateway.plugin import Enricher, Found
+from gateway.plugin import Enriched, Enricher, Found
 
 log = logging.getLogger("gateway.connectors")
 
@@ -23,15 +23,6 @@ MOST_CACHED = 50_000
 _GATHER_SECONDS = 0.005
 #: After a failure nothing is asked for so long: what is known is told.
 _REST_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Enriched:
-    """What is known of one user. `missing`: it is not there; `unavailable`: nothing is known, and none answers."""
-
-    status: Literal["fresh", "stale", "missing", "unavailable"]
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    fetched_at: int | None = None
 
 
 @dataclass(slots=True)

@@ -9,11 +9,13 @@ time. What fails says the host and how, never an address with its query, a heade
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import weakref
 import zlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpcore2
@@ -29,6 +31,9 @@ _MOST_CONNECTIONS = 20
 #: What goes along to another origin.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 _AGENT = "journey-gateway"
+# They tell whole addresses, in which vendors expect keys.
+for _library in ("httpx2", "httpcore2"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -99,6 +104,7 @@ class GuardedHttp:
                 timeout=None,
                 trust_env=False,
                 follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
             )
             self._clients[loop] = found
         return found
@@ -111,8 +117,6 @@ class GuardedHttp:
                 if onward is None:
                     return await self._read(response)
                 request = _redirected(client, request, response.status_code, onward)
-                # Cookies stay with their origin too: nobody here keeps any.
-                client.cookies.clear()
         raise HttpFailed(f"{request.url.host} redirects again and again", final=True)
 
     async def _read(self, response: httpx2.Response) -> Answer:

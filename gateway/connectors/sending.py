@@ -178,7 +178,9 @@ class Sender:
             weather.good()  # it reads what it is sent
         elif all(isinstance(one, Retry) for one in results):
             first = cast(Retry, results[0])
-            weather.bad("retry", self._said(first.reason, batch[0]), _longest(results), stop=whole, counts=_is_new(batch))
+            weather.bad(
+                "retry", self._said(first.reason, batch[0]), _longest(results), stop=whole, counts=_is_new(batch)
+            )
         if split:
             await self._halves(split, outcomes, weather, held)
 

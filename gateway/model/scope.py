@@ -17,8 +17,8 @@ PERMISSIONS: dict[str, str] = {
     "pii:read": "see traits, identities and event properties of other people",
     "tokens:mint": "mint end-user tokens",
     "visitors:create": "mint tokens for new anonymous visitors",
-    "workspace:read": "see what was quarantined, counted and imported",
-    "workspace:write": "replay what was quarantined",
+    "workspace:read": "see what was quarantined, counted, imported and not delivered, and alerts",
+    "workspace:write": "replay what was quarantined, and deliveries",
 }
 
 

@@ -16,12 +16,15 @@ from gateway.pipeline.batch import Batch
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.erasing import Erasing
 from gateway.pipeline.folding import Fold, fold_users
+from gateway.pipeline.refolding import write_refold
 from gateway.pipeline.resolving import resolve
 from gateway.pipeline.waiting import take_waiting
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
+from gateway.store.checkpoints import Checkpoints
 from gateway.store.consents import Consents
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -45,6 +48,7 @@ class Derivation:
     fold: Fold
     contracts: Contracts
     erasing: Erasing
+    status: DerivationStatus
     alerts: Alerts
 
     @classmethod
@@ -52,7 +56,7 @@ class Derivation:
         """All of it on one database."""
         work, rollups, users = Work(database), Rollups(database), Users(database)
         identities, events = Identities(database), events or Events(database)
-        fold = Fold(events, identities, work, users, Sessions(database), Journeys(database))
+        fold = Fold(events, identities, work, users, Sessions(database), Journeys(database), Checkpoints(database))
         erasing = Erasing(
             suppressions=Suppressions(database),
             erasures=Erasures(database),
@@ -67,7 +71,8 @@ class Derivation:
             quarantine=Quarantine(database),
             items=LaneItems(database),
         )
-        return cls(Lanes(database), work, rollups, fold, contracts, erasing, Alerts(database))
+        status, alerts = DerivationStatus(database), Alerts(database)
+        return cls(Lanes(database), work, rollups, fold, contracts, erasing, status, alerts)
 
     async def derive(self, batch: Batch) -> None:
         """Pass the batch through every stage."""
@@ -142,6 +147,9 @@ class Derivation:
         batch.news += [(user, event_row(event, user)) for event, user in told]
         batch.news += [(step.user, journey_step_row(batch.workspace, step)) for step in done.steps]
 
+    async def _refold(self, batch: Batch) -> None:
+        await write_refold(self.fold, self.rollups, batch)
+
 
 Stage = Callable[[Derivation, Batch], Awaitable[None]]
 
@@ -155,4 +163,5 @@ STAGES: tuple[Stage, ...] = (
     Derivation._delete_erased,
     Derivation._take_alerts,
     Derivation._fold,
+    Derivation._refold,
 )

@@ -219,9 +219,12 @@ class Erasing:
             "events": await self.events.remove(workspace, ids, session),
             "work": await self.work.remove(workspace, list(users), session),
         }
-        await self.erasures.note(
-            workspace, key, counts, told=[(user, event) for event, user in users.items()], session=session
-        )
+        erasure = await self.erasures.get(Scope.system(workspace), key, session)
+        # Rows of the feed are found by the users that are erased; only others' are looked up by event: there are few,
+        # and of somebody with very many events no document could hold them all.
+        mine = frozenset(() if erasure is None else erasure.users)
+        told = [(user, event) for event, user in users.items() if user not in mine]
+        await self.erasures.note(workspace, key, counts, told=told, session=session)
 
     # -- sweep --------------------------------------------------------------------------------------------------
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.journeys.changes import steps_between
 from gateway.journeys.fold import Folded, fold
 from gateway.model.event import Event
 from gateway.model.identity import Identity
-from gateway.model.journey import Journey, JourneyStep, UserState
+from gateway.model.journey import Journey, UserState
 from gateway.model.journey import Session as Visit
 from gateway.model.scope import Scope
 from gateway.pipeline.batch import Batch
+from gateway.pipeline.difference import Difference, changed_runs
+from gateway.store.checkpoints import Checkpoints
+from gateway.store.database import Session
 from gateway.store.events import Events
 from gateway.store.identities import Identities
-from gateway.store.rollups import Cells, stage_cells
+from gateway.store.rollups import stage_cells
 from gateway.store.users import Journeys, Sessions, Stored, Users
-from gateway.store.work import Work
+from gateway.store.work import Again, Work
 
 log = logging.getLogger("gateway.pipeline")
+
+#: Events that one user, and all users of a batch together, may have to be folded anew inside its transaction. Reading
+#: and folding a thousand takes some 40 ms, in which the process derives nothing else, and MongoDB ends transactions
+#: after a minute.
+MOST_EVENTS = 2_000
+MOST_OF_A_BATCH = 10_000
+#: Of users with more events than `MOST_EVENTS`, the state after every so many is kept, so that a late event is folded
+#: from there.
+CHECKPOINT_EVENTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +45,15 @@ class Fold:
     users: Users
     sessions: Sessions
     journeys: Journeys
-
-
-@dataclass(slots=True)
-class Difference:
-    """What a workspace's fold changes: rows to write and to remove, steps to announce, cells to add to."""
-
-    states: list[UserState] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
-    sessions: list[Visit] = field(default_factory=list)
-    journeys: list[Journey] = field(default_factory=list)
-    removed_sessions: set[str] = field(default_factory=set)
-    removed_journeys: set[str] = field(default_factory=set)
-    steps: list[JourneyStep] = field(default_factory=list)
-    cells: Cells = field(default_factory=Counter)
+    checkpoints: Checkpoints
 
 
 async def fold_users(tools: Fold, batch: Batch) -> Difference:
     """Fold the users of the batch's task and store the difference, which is returned.
 
-    An event that is earlier than what its user was folded up to, or a user folded under other maps, is folded from
-    the first event.
+    A user folded under other maps is folded from the first event, and so is one with an event that is earlier than what
+    it was folded up to, unless there is a checkpoint before that. Where there are too many events for a transaction,
+    the user is left to `refolding`, and its events wait.
     """
     workspace, task, session = batch.workspace, batch.task, batch.session
     for news in task.events.values():
@@ -64,15 +62,15 @@ async def fold_users(tools: Fold, batch: Batch) -> Difference:
     # Who was due, and has become somebody else meanwhile, is no concern of ours any more.
     task.events = {user: news for user, news in task.events.items() if news or user in stored}
     maps = batch.contract.journeys_hash
-    from_start = set(task.again)
+    changes = Difference(held={user for user, known in stored.items() if known.refolding})
+    from_start = set(task.again) - changes.held
     for user, news in task.events.items():
         if (known := stored.get(user)) is not None and (
             known.state is None or known.maps != maps or (news and news[0].order <= known.state.last)
         ):
             from_start.add(user)
-    changes = Difference()
-    counted = {user: known.counted or maps for user, known in stored.items()}
-    await _fold_from_start(tools, batch, from_start, counted, changes)
+    await _fold_anew(tools, batch, from_start - changes.held, stored, changes)
+    await _hold(tools, batch, stored, changes.held)
     heirs = {user: task.heirs[user] for user in changes.empty if user in task.heirs}
     await tools.users.redirect(workspace, heirs, session)
     await tools.users.remove(workspace, [user for user in changes.empty if user not in heirs], session)
@@ -81,10 +79,24 @@ async def fold_users(tools: Fold, batch: Batch) -> Difference:
     }
     await _fold_onto(tools, batch, onto, changes)
     await tools.users.write(workspace, changes.states, maps=maps, as_of=batch.now, session=session)
-    await tools.users.set_aside(workspace, changes.failed, session)
+    await tools.users.set_aside(workspace, changes.failed, now=batch.now, session=session)
     await tools.sessions.write(workspace, changes.sessions, changes.removed_sessions, session)
     await tools.journeys.write(workspace, changes.journeys, changes.removed_journeys, session)
     return changes
+
+
+async def _hold(tools: Fold, batch: Batch, stored: Mapping[str, Stored], held: set[str]) -> None:
+    """Leave users to `refolding`, those that it has already only if there are new reasons, and have their events
+    wait."""
+    workspace, task, session = batch.workspace, batch.task, batch.session
+    asked = {user for user in held if user in task.again or not stored.get(user, Stored()).refolding}
+    counted = {user: stored.get(user, Stored()).counted or batch.contract.journeys_hash for user in asked}
+    await tools.users.begin_refold(workspace, counted, session)
+    again = [batch.again.get(user, Again(user)) for user in asked & task.again]
+    await tools.work.ask_again(workspace, again, session, held=True)
+    await tools.work.ask_again(workspace, map(Again, asked - task.again), session, held=True, full=False)
+    waiting = {event.id: user for user in held for event in task.events.pop(user, ())}
+    await tools.work.hold(workspace, waiting, session)
 
 
 async def _fold_onto(
@@ -92,12 +104,16 @@ async def _fold_onto(
 ) -> None:
     """Events later than all before: fold them onto the stored state."""
     done = []
+    checkpoints = []
     for user, (news, state) in onto.items():
         folded = _fold_one(batch, user, news, state, changes)
         if folded is not None:
             done.append(folded)
             changes.states.append(folded.state)
             changes.sessions.extend(folded.sessions.values())
+            if state is not None and worth_keeping(state.events, folded.state.events):
+                checkpoints.append(folded.state)
+    await tools.checkpoints.add(batch.workspace, checkpoints, batch.contract.journeys_hash, batch.session)
     touched = [key for folded in done for key in folded.journeys]
     if touched:
         before = await tools.journeys.get(Scope.system(batch.workspace), touched, session=batch.session)
@@ -110,71 +126,139 @@ async def _fold_onto(
         changes.cells.subtract(stage_cells((before[run.id] for run in changed if run.id in before), maps))
 
 
-async def _fold_from_start(
-    tools: Fold, batch: Batch, users: set[str], counted: Mapping[str, str], changes: Difference
+@dataclass(slots=True)
+class _Anew:
+    """Users folded anew: what is to be stored of them, and from which state they were folded, if not from the start."""
+
+    sessions: dict[str, Visit] = field(default_factory=dict)
+    journeys: dict[str, Journey] = field(default_factory=dict)
+    starts: dict[str, UserState] = field(default_factory=dict)
+    checkpoints: list[UserState] = field(default_factory=list)
+    room: int = MOST_OF_A_BATCH
+
+
+async def _fold_anew(
+    tools: Fold, batch: Batch, users: set[str], stored: Mapping[str, Stored], changes: Difference
 ) -> None:
-    """Late events, merges, splits and new maps: fold all events of the user again and keep only the difference."""
+    """Late events, merges, splits and new maps: fold the user's events again and keep only the difference."""
     if not users:
         return
     workspace, session = batch.workspace, batch.session
-    old_sessions = await tools.sessions.of_users(workspace, users, session)
-    old_journeys = await tools.journeys.of_users(workspace, users, session)
-    new_sessions: dict[str, Visit] = {}
-    new_journeys: dict[str, Journey] = {}
     members = await tools.identities.of_users(Scope.system(workspace), users, session=session)
-    kept: set[str] = set()
-    for user, identities in members.items():
-        events = await _resolved_events(tools, batch, identities)
-        if not events:
-            changes.empty.append(user)
-        folded = _fold_one(batch, user, events, None, changes) if events else None
-        if folded is None:
-            if events:
-                kept.add(user)
-            continue
-        changes.states.append(folded.state)
-        new_sessions |= folded.sessions
-        new_journeys |= folded.journeys
-    changes.sessions.extend(one for key, one in new_sessions.items() if old_sessions.get(key) != one)
-    changes.journeys.extend(one for key, one in new_journeys.items() if old_journeys.get(key) != one)
-    changes.removed_sessions |= {k for k, one in old_sessions.items() if k not in new_sessions and one.user not in kept}
-    changes.removed_journeys |= {k for k, one in old_journeys.items() if k not in new_journeys and one.user not in kept}
-    changes.steps.extend(_steps(old_journeys, new_journeys, changes.removed_journeys))
+    anew = _Anew(room=MOST_OF_A_BATCH)
+    for user in sorted(users):
+        await _fold_one_anew(tools, batch, user, members[user], stored.get(user, Stored()), changes, anew)
+    done = users - changes.held - set(changes.failed)
+    whole = done - anew.starts.keys()
+    old_sessions = await tools.sessions.of_users(workspace, whole, session)
+    old_journeys = await tools.journeys.of_users(workspace, whole, session)
+    await tools.checkpoints.drop(workspace, whole, session)
+    for user in done & anew.starts.keys():
+        old_sessions |= await tools.sessions.since(workspace, anew.starts[user], session)
+        old_journeys |= await tools.journeys.since(workspace, anew.starts[user], session)
+        await tools.checkpoints.drop_behind(workspace, anew.starts[user], session)
+    await tools.checkpoints.add(workspace, anew.checkpoints, batch.contract.journeys_hash, session)
+    changes.sessions.extend(one for key, one in anew.sessions.items() if old_sessions.get(key) != one)
+    changes.removed_sessions |= old_sessions.keys() - anew.sessions.keys()
+    for change in changed_runs(old_journeys, anew.journeys):
+        changes.steps.extend(change.steps)
+        if change.new is not None:
+            changes.journeys.append(change.new)
+        else:
+            changes.removed_journeys.add(change.id)
     # What these users added to the cells under the maps of then is taken away, what they add now is added.
     maps = batch.contract.journeys_hash
-    changes.cells.update(stage_cells(new_journeys.values(), maps))
+    changes.cells.update(stage_cells(anew.journeys.values(), maps))
     for run in old_journeys.values():
-        if run.user not in kept:
-            changes.cells.subtract(stage_cells([run], counted.get(run.user, maps)))
+        changes.cells.subtract(stage_cells([run], stored.get(run.user, Stored()).counted or maps))
 
 
-def _steps(old: dict[str, Journey], new: dict[str, Journey], removed: set[str]) -> Iterable[JourneyStep]:
-    """A run is the same run when it began with the same event, whatever its number or its user's id."""
-    begun = {(run.map, run.visits[0].first_event): run for run in old.values()}
-    continued = set()
-    for run in new.values():
-        before = old.get(run.id) or begun.get((run.map, run.visits[0].first_event))
-        if before is not None:
-            continued.add(before.id)
-        if before != run:
-            yield from steps_between(before, run)
-    for key in removed - continued:
-        if key in old:
-            yield from steps_between(old[key], None)
+async def _fold_one_anew(
+    tools: Fold,
+    batch: Batch,
+    user: str,
+    identities: list[Identity],
+    stored: Stored,
+    changes: Difference,
+    anew: _Anew,
+) -> None:
+    many = stored.state is not None and stored.state.events > MOST_EVENTS
+    start = await _checkpoint(tools, batch, user, stored) if many else None
+    # What is to be taken away counts too, of users without an event.
+    held = many and start is None
+    events = None if held else await _resolved_events(tools, batch, identities, min(anew.room, MOST_EVENTS), start)
+    if events is None:
+        changes.held.add(user)
+        return
+    anew.room -= len(events)
+    if not events and start is None:
+        changes.empty.append(user)
+        return
+    if start is None:
+        folded = _fold_one(batch, user, events, None, changes)
+    else:
+        folded = _fold_on(batch, events, start, changes, anew)
+    if folded is not None:
+        changes.states.append(folded.state)
+        anew.sessions |= folded.sessions
+        anew.journeys |= folded.journeys
 
 
-async def _resolved_events(tools: Fold, batch: Batch, identities: list[Identity]) -> list[Event]:
-    """All events of these identities but those that nobody has resolved yet: their turn is still to come.
+def _fold_on(batch: Batch, events: list[Event], start: UserState, changes: Difference, anew: _Anew) -> Folded | None:
+    """Fold events onto a checkpoint, and keep others on the way."""
+    sessions = {} if start.session is None else {start.session.id: start.session}
+    journeys: dict[str, Journey] = {}
+    checkpoints = []
+    state = start
+    for first in range(0, max(1, len(events)), CHECKPOINT_EVENTS):
+        folded = _fold_one(batch, start.user, events[first : first + CHECKPOINT_EVENTS], state, changes)
+        if folded is None:
+            return None
+        if worth_keeping(state.events, folded.state.events):
+            checkpoints.append(folded.state)
+        state = folded.state
+        sessions |= folded.sessions
+        journeys |= folded.journeys
+    anew.starts[start.user] = start
+    anew.checkpoints += checkpoints
+    return Folded(state, sessions, journeys)
+
+
+async def _checkpoint(tools: Fold, batch: Batch, user: str, stored: Stored) -> UserState | None:
+    """From where the user can be folded, if nothing but late events is new."""
+    news = batch.task.events.get(user)
+    maps = batch.contract.journeys_hash
+    if user in batch.task.again or stored.state is None or stored.maps != maps or not news:
+        return None
+    return await tools.checkpoints.before(batch.workspace, user, maps, news[0].order, batch.session)
+
+
+async def _resolved_events(
+    tools: Fold, batch: Batch, identities: list[Identity], most: int, start: UserState | None
+) -> list[Event] | None:
+    """All events of these identities, behind `start` if given, but those that nobody has resolved yet: their turn is
+    still to come. None if there are more than `most`.
 
     Else they would be folded now, and as late ones once more with every batch that brings some of them.
     """
     sks = [one.sk for one in identities]
-    events = await tools.events.of_identities(batch.workspace, sks, session=batch.session)
-    recent = [event.id for event in events if event.received_at >= batch.horizon]
+    after = None if start is None else start.last
+    events = await tools.events.of_identities(batch.workspace, sks, after=after, limit=most + 1, session=batch.session)
+    return None if len(events) > most else await resolved(tools.work, events, batch.horizon, batch.session)
+
+
+async def resolved(work: Work, events: list[Event], horizon: int, session: Session | None = None) -> list[Event]:
+    """Those of the events that have been resolved; those received at `horizon` (ms) or later may not have been."""
+    recent = [event.id for event in events if event.received_at >= horizon]
     if not recent:
         return events
-    known = await tools.work.known(batch.workspace, recent, batch.session)
-    return [event for event in events if event.received_at < batch.horizon or event.id in known]
+    known = await work.known(events[0].workspace, recent, session)
+    return [event for event in events if event.received_at < horizon or event.id in known]
+
+
+def worth_keeping(before: int, after: int) -> bool:
+    """Whether a state after so many events is kept as a checkpoint, the last one looked at being `before`."""
+    return after > MOST_EVENTS and after // CHECKPOINT_EVENTS > before // CHECKPOINT_EVENTS
 
 
 def _fold_one(
@@ -183,6 +267,11 @@ def _fold_one(
     try:
         return fold(user, events, batch.contract.journeys, as_of=batch.now, state=state)
     except Exception as error:
-        log.error("user set aside: its events do not fold", extra={"user": user, "error": type(error).__name__})
-        changes.failed.append(user)
+        tell_set_aside(user, error)
+        changes.failed[user] = type(error).__name__
         return None
+
+
+def tell_set_aside(user: str, error: Exception) -> None:
+    """A user whose events do not fold waits for `rebuild`, or for its next event; everybody else goes on."""
+    log.error("user set aside: its events do not fold", extra={"user": user, "error": type(error).__name__})

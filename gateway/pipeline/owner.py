@@ -16,8 +16,9 @@ from gateway.errors import GatewayError, Unavailable
 from gateway.model.event import Event
 from gateway.model.identity import LANES
 from gateway.model.scope import Scope
-from gateway.pipeline.batch import Batch
+from gateway.pipeline.batch import Batch, Refold
 from gateway.pipeline.derive import Derivation
+from gateway.pipeline.refolding import Refolder
 from gateway.store import lanes, work
 from gateway.store.database import Database, Document, HistoryLost, Session, Stream, Timestamp
 from gateway.store.events import COLLECTION, from_document
@@ -35,6 +36,8 @@ _PAUSE_SECONDS = 0.1
 _TELL_SECONDS = 0.75
 _TRIM_SECONDS = 60
 _ERASE_SECONDS = 0.5
+_REFOLD_SECONDS = 0.25
+_REFOLD_AGAIN_SECONDS = 5.0
 #: An erasure whose event has not come by then is begun without it: who asked for it died in the middle.
 _EVENT_LOST_MS = 10_000
 _MS_PER_HOUR = 3_600_000
@@ -75,6 +78,8 @@ class Deriver:
         self._horizon = 0
         self._position = 0.0
         self._erased = 0.0
+        self._refolder = Refolder(derivation.fold, clock)
+        self._refolded = 0.0
         self._derived_until: int | None = None
         self._lease = Lease(random_id())
         #: When derivation last took a step, or other processes had all lanes (monotonic seconds).
@@ -112,6 +117,7 @@ class Deriver:
                 await self._run_in_session()
         finally:
             self.stop()
+            await self._refolder.drop()
             await beating
         await self._guarded(self._lanes.release(self._lease))
 
@@ -134,9 +140,6 @@ class Deriver:
                 await self._own(self._lease)
                 return
             self.heard_of = self._clock.monotonic()  # other processes derive
-        except HistoryLost:
-            log.error("the oplog no longer reaches back to the last position: deriving from stored events")
-            await self._guarded(self._catch_up(self._lease))
         except Unavailable as reason:
             self._batch = max(_SMALLEST_BATCH, self._batch // 2)
             await self._guarded(self._waits(reason))
@@ -185,11 +188,13 @@ class Deriver:
         waiting: Mapping[str, Pending] | None = None,
         due: Mapping[str, list[str]] | None = None,
         erasures: Mapping[str, list[str]] | None = None,
+        refold: Refold | None = None,
         offset: Timestamp | None = None,
     ) -> None:
         """One fenced transaction: derive the events, take what waits, bring the users that are due up to now, begin
-        erasures."""
+        erasures, go on with a refold."""
         events, waiting, due, erasures = events or {}, waiting or {}, due or {}, erasures or {}
+        refolds = {} if refold is None else {refold.workspace: refold}
         version = self._derivation.contracts.version
         lease.contract = version.number
 
@@ -197,12 +202,13 @@ class Deriver:
             now = self._clock.now()
             news: list[tuple[str, Document]] = []
             touched: set[int] = set()
-            for workspace in {*events, *waiting, *due, *erasures}:
+            for workspace in {*events, *waiting, *due, *erasures, *refolds}:
                 batch = Batch(workspace, version.contract, lease, now, session, self._horizon)
                 batch.events = events.get(workspace, [])
                 batch.waiting = waiting.get(workspace, batch.waiting).copy()  # it may be tried again
                 batch.due = due.get(workspace, [])
                 batch.erasures = list(erasures.get(workspace, ()))
+                batch.refold = refolds.get(workspace)
                 await self._derivation.derive(batch)
                 news += batch.news
                 touched |= batch.lanes
@@ -265,13 +271,17 @@ class Deriver:
         """Derive until the lanes we own change."""
         if lease.start() is None:
             await self._catch_up(lease)
-        async with self._watch(lease) as stream:
-            # Behind the opening, so that no row falls between.
-            await self.work_off(lease)
-            while not self._stopping.is_set():
-                await self._next(lease, stream)
-                if await self._share():
-                    return
+        try:
+            async with self._watch(lease) as stream:
+                # Behind the opening, so that no row falls between.
+                await self.work_off(lease)
+                while not self._stopping.is_set():
+                    await self._next(lease, stream)
+                    if await self._share():
+                        return
+        except HistoryLost:
+            log.error("the oplog no longer reaches back to the last position: deriving from stored events")
+            await self._make_up(lease)
 
     @asynccontextmanager
     async def _watch(self, lease: Lease) -> AsyncIterator[Stream]:
@@ -325,6 +335,9 @@ class Deriver:
             self._erased = now
             await self.work_off(lease)  # what this process itself has left there, such as alerts
             await self.erase_due(lease, self._position)
+        if self._refolder.busy or now - self._refolded > _REFOLD_SECONDS:
+            self._refolded = now
+            await self._go_on_refolding(lease)
         if now - self._trimmed > _TRIM_SECONDS:
             self._trimmed = now
             await self._trim(lease)
@@ -336,6 +349,32 @@ class Deriver:
             found += sum(map(len, waiting.values()))
             await self._write(lease, waiting=waiting)
         return found
+
+    async def refold(self, lease: Lease, *, wait: bool = True) -> bool:
+        """Take the fold of a user that no batch can fold a transaction on; whether there is more to do right now."""
+
+        async def write(refold: Refold) -> None:
+            await self._write(lease, refold=refold)
+
+        contract = self._derivation.contracts.version.contract
+        return await self._refolder.step(lease, contract, self._horizon, write, wait=wait)
+
+    async def _go_on_refolding(self, lease: Lease) -> None:
+        """Between two batches, for as long as a batch may take."""
+        began, more = self._clock.monotonic(), False
+        try:
+            while await self.refold(lease, wait=False):
+                more = True
+                if self._stopping.is_set() or self._clock.monotonic() - began > _REFOLD_SECONDS:
+                    break
+        except Unavailable:
+            raise
+        except Exception:
+            # One user's trouble is nobody else's.
+            log.exception("a user with very many events could not be folded; trying again")
+            self._refolded = self._clock.monotonic() + _REFOLD_AGAIN_SECONDS
+        if more:  # what waited for such a user is for batches again, and nobody else tells us of it
+            await self.work_off(lease)
 
     async def _catch_up(self, lease: Lease) -> None:
         """Derive every stored event of our lanes that has not been derived, then go on from the time this began.
@@ -357,10 +396,20 @@ class Deriver:
                 await self.apply(lease, part)
             await self._lanes.advance(lease, None, scanned=(start, events[-1].received_at))
             self._derived_until = events[-1].received_at
+            await self.work_off(lease)  # what others leave us does not wait until all that is stored has been read
             self.heard_of = self._clock.monotonic()
+            await self._go_on_refolding(lease)
             if self._stopping.is_set():
                 return
         await self._lanes.advance(lease, start)
+
+    async def _make_up(self, lease: Lease) -> None:
+        """Derive from stored events what the oplog no longer tells, and keep on record that it happened."""
+        status = self._derivation.status
+        incident = await status.history_lost(lease.start(), lease.lanes, self._clock.now())
+        await self._catch_up(lease)
+        if not self._stopping.is_set():
+            await status.ended(incident, self._clock.now())
 
     async def _unresolved(self, lease: Lease, events: list[Event]) -> list[Event]:
         """Those of our lanes that still have to be resolved."""

@@ -45,6 +45,7 @@ from gateway.plugin.fields import (
     marker_of,
     subscription,
 )
+from gateway.plugin.graphql import DateTime, Enriched, Resolving, enriched, user_of
 from gateway.plugin.hooks import PROJECT, GraphqlFields, hookimpl
 from gateway.plugin.http import Answer, Http, HttpFailed, result_of, retry_after
 from gateway.plugin.messages import Item, Message
@@ -75,10 +76,12 @@ __all__ = [
     "Config",
     "Connector",
     "Context",
+    "DateTime",
     "Delivered",
     "Denied",
     "Destination",
     "Duplicate",
+    "Enriched",
     "Enricher",
     "Event",
     "EventType",
@@ -108,6 +111,7 @@ __all__ = [
     "PullSource",
     "RawRequest",
     "Rejected",
+    "Resolving",
     "Response",
     "Retry",
     "Secret",
@@ -122,6 +126,7 @@ __all__ = [
     "WebhookSource",
     "attribute",
     "check_declared",
+    "enriched",
     "field",
     "hookimpl",
     "marker_of",
@@ -129,5 +134,6 @@ __all__ = [
     "result_of",
     "retry_after",
     "subscription",
+    "user_of",
     "wire_time",
 ]

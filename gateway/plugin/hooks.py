@@ -26,7 +26,9 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class GraphqlFields:
     """Fields that a plugin adds. The classes hold only methods marked with `gateway.plugin.field`.
 
-    Every field's name begins with `prefix`, and so do the names of the types they return.
+    Every field's name begins with `prefix`, and so do the names of the types they return. Each may be null: it is when
+    its resolver raises or takes longer than five seconds. Resolvers run in a thread of their plugin's, with the API's
+    object as `self`: `user_of(self)` is whose field of `user` it is, `enriched` tells what an enricher knows.
     """
 
     prefix: str

@@ -1,7 +1,7 @@
 """Every collection in one place: its indexes, and what it would be sharded by.
 
-A document's key is `_id`; all but `lanes` and `contracts` carry `workspace`. Unique keys begin with the shard key or
-are `_id` of documents that retries send to the same shard (DERIVE: `sk` is the identity exactly as sent).
+A document's key is `_id`; all but `lanes`, `contracts` and `incidents` carry `workspace`. Unique keys begin with the
+shard key or are `_id` of documents that retries send to the same shard (DERIVE: `sk` is the identity exactly as sent).
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ COLLECTIONS = (
     Collection(
         "work",
         "workspace, _id",
-        (_index("doneAt"), Index((("lane", 1), ("_id", 1)), partial={"pending": True})),
+        (
+            _index("doneAt"),
+            Index((("lane", 1), ("_id", 1)), partial={"pending": True}),
+            Index((("lane", 1), ("pending", 1), ("user", 1)), partial={"pending": {"$gt": ""}}),
+        ),
     ),
     Collection(
         "users",
@@ -54,6 +58,7 @@ COLLECTIONS = (
             _index("workspace", "movedTo", "-lastSeen", "-_id"),
             _index("lane", "maps"),
             _index("lane", "dueAt"),
+            Index((("workspace", 1), ("setAside.at", -1), ("_id", -1)), partial={"setAside.at": {"$exists": True}}),
         ),
     ),
     Collection(
@@ -71,6 +76,7 @@ COLLECTIONS = (
             _index("workspace", "map", "-lastAt", "-_id"),
         ),
     ),
+    Collection("checkpoints", "workspace, user", (_index("workspace", "user", "at", "seq", "key"),)),
     Collection("rollups", "workspace, _id", (_index("workspace", "kind", "key", "start"),)),
     Collection("feed", "workspace, _id", (_index("writtenAt"),)),
     Collection("lanes", "_id"),
@@ -84,6 +90,7 @@ COLLECTIONS = (
     Collection("keys", "workspace, _id", (_index("workspace"),)),
     Collection("contracts", "_id"),
     Collection("connector_states", "workspace, _id"),
+    Collection("incidents", "_id", (_index("-startedAt", "-_id"),)),
     Collection("rebuilds", "workspace, _id"),
     Collection("consents", "workspace, _id", (_index("workspace"),)),
     Collection("suppressions", "workspace, _id", (_index("number"),)),

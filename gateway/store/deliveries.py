@@ -15,7 +15,7 @@ from gateway.model.identity import LANES
 from gateway.store.database import Database, Document, Session, UpdateOne
 from gateway.store.lane_items import Changes, LaneItems
 from gateway.store.lanes import COLLECTION as LANES_COLLECTION
-from gateway.store.lanes import LeaseLost
+from gateway.store.lanes import FEED, LeaseLost, feed_id
 
 CURSORS = "delivery_cursors"
 DESTINATIONS = "destinations"
@@ -112,13 +112,21 @@ class Deliveries:
         rows = await self._database.find(LANES_COLLECTION, {"_id": {"$in": list(lanes)}}, projection={"floor": 1})
         return {row["_id"]: row["floor"] for row in rows}
 
-    async def behind(self, workspace: str) -> dict[str, int]:
-        """How many feed rows (of every kind and workspace) lie before each instance."""
+    async def behind(self, workspace: str, now: int) -> dict[str, tuple[int, float]]:
+        """How many feed rows (of every kind and workspace) lie before each instance, and the age in seconds of the
+        oldest."""
         rows = await self._database.find(LANES_COLLECTION, {"_id": {"$in": list(range(LANES))}}, projection={"seq": 1})
         heads = {row["_id"]: row["seq"] for row in rows}
-        found: dict[str, int] = {}
+        found: dict[str, tuple[int, float]] = {}
         for row in await self._database.find(CURSORS, {"workspace": workspace}):
-            found[row["instance"]] = found.get(row["instance"], 0) + max(0, heads[row["lane"]] - row["seq"])
+            count, age = found.get(row["instance"], (0, 0.0))
+            if (more := heads[row["lane"]] - row["seq"]) > 0:
+                next_id = feed_id(row["lane"], row["seq"])
+                wanted = {"_id": {"$gt": next_id, "$lte": feed_id(row["lane"], heads[row["lane"]])}}
+                oldest = await self._database.find_one(FEED, wanted, projection={"writtenAt": 1}, sort=[("_id", 1)])
+                written = now if oldest is None else oldest["writtenAt"]
+                count, age = count + more, max(age, (now - written) / 1000)
+            found[row["instance"]] = (count, age)
         return found
 
     async def _cursors(self, workspace: str, instance: str, lanes: Iterable[int]) -> list[Document]:

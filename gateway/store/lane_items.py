@@ -196,6 +196,11 @@ class LaneItems:
             wanted["$or"] = [{"since": {"$gt": at}}, {"since": at, "_id": {"$gt": key}}]
         return await self._database.find(ITEMS, wanted, sort=[("since", 1), ("_id", 1)], limit=limit, max_time_ms=5000)
 
+    async def get(self, workspace: str, key: bytes) -> Document | None:
+        """One row or dead letter by its id; None when it is neither."""
+        wanted = {"_id": key, "workspace": workspace}
+        return await self._database.find_one(ITEMS, wanted) or await self._database.find_one(DEAD, wanted)
+
     async def outstanding(self, workspace: str, replay: str, *, at_most: int) -> int:
         """How many rows of a replay are still to be sent, counted up to `at_most`."""
         return await self._database.count(ITEMS, {"workspace": workspace, "replay": replay}, limit=at_most)

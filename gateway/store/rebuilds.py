@@ -99,7 +99,7 @@ class Rebuilds:
 
     async def set_aside(self, workspace: str, users: Sequence[str] | None = None) -> list[str]:
         """Users whose events do not fold, or that have none; at most a hundred."""
-        wanted: Document = {"workspace": workspace, "maps": None, "movedTo": None}
+        wanted: Document = {"workspace": workspace, "maps": None, "movedTo": None, "refolding": None}
         if users is not None:
             wanted["_id"] = {"$in": list(users)}
         rows = await self._database.find(USERS, wanted, projection={"_id": 1}, limit=100)

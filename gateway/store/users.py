@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,6 +17,7 @@ from gateway.store.identities import IDENTITIES
 USERS = "users"
 SESSIONS = "sessions"
 JOURNEYS = "journeys"
+CHECKPOINTS = "checkpoints"
 # `dataclasses.asdict` copies deeply, which costs several times as much.
 _VISIT = tuple(field.name for field in fields(StageVisit))
 
@@ -121,11 +122,18 @@ def state_from(row: Document) -> UserState:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A user as it was folded last: its state (None: set aside), and the hashes of the maps it was folded under and of
-    those its journeys were counted under, which are the same unless it is to be folded anew."""
+    those its journeys were counted under, which are the same unless it is to be folded anew.
+
+    `recounted`: its journeys up to the id are counted under that other hash already. `refolding`: it is folded outside
+    of transactions, and no batch folds anything into it meanwhile.
+    """
 
     state: UserState | None = None
     maps: str | None = None
     counted: str | None = None
+    recounted: tuple[str, str] | None = None
+    refolding: bool = False
+    revision: int = 0
 
 
 class Users:
@@ -140,19 +148,27 @@ class Users:
         """What is stored of these users."""
         wanted = {"workspace": workspace, "_id": {"$in": list(users)}, "movedTo": None}
         rows = await self._database.find(USERS, wanted, session=session)
-        return {
-            row["_id"]: Stored(state_from(row) if "last" in row else None, row.get("maps"), row.get("counted"))
-            for row in rows
-        }
+        return {row["_id"]: _stored(row) for row in rows}
 
     async def write(
-        self, workspace: str, states: Iterable[UserState], *, maps: str, as_of: int, session: db.Session
+        self,
+        workspace: str,
+        states: Iterable[UserState],
+        *,
+        maps: str,
+        as_of: int,
+        session: db.Session,
+        bump: bool = True,
     ) -> None:
-        """Store folded users."""
+        """Store folded users, under new revisions unless the caller sees to that."""
         operations = [
             UpdateOne(
-                {"_id": state.user, "workspace": workspace},
-                {"$set": _user_row(workspace, state, maps, as_of), "$inc": {"revision": 1}},
+                self._database.key(workspace, state.user),
+                {
+                    "$set": _user_row(workspace, state, maps, as_of),
+                    "$inc": {"revision": int(bump)},
+                    "$unset": {"setAside": ""},
+                },
                 upsert=True,
             )
             for state in states
@@ -160,15 +176,45 @@ class Users:
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
 
-    async def set_aside(self, workspace: str, users: Iterable[str], session: db.Session) -> None:
-        """Mark users that could not be folded: their next event folds them from the start."""
+    async def begin_refold(self, workspace: str, counted: Mapping[str, str], session: db.Session) -> None:
+        """Mark users that are to be folded outside of transactions; `counted`: the maps their journeys count under."""
+        operations = []
+        for user, definition in counted.items():
+            row = {"refolding": True, "counted": definition, "movedTo": None, "dueAt": None}
+            changes = {"$set": {**row, "lane": lane_of(workspace, user)}, "$inc": {"revision": 1}}
+            operations.append(UpdateOne({"_id": user, "workspace": workspace}, changes, upsert=True))
+        if operations:
+            await self._database.bulk_write(USERS, list(operations), session=session)
+
+    async def go_on_refolding(
+        self,
+        workspace: str,
+        user: str,
+        session: db.Session,
+        *,
+        counted: str | None = None,
+        recounted: tuple[str, str] | None = None,
+        whole: bool = False,
+    ) -> None:
+        """Note one more transaction of a fold outside of batches: how far its journeys are counted under other maps,
+        when given, or that it was the last one."""
+        update: Document = {"$inc": {"revision": 1}}
+        if counted is not None:
+            update["$set"] = {"counted": counted, "recounted": recounted}
+        if whole:
+            update["$unset"] = {"refolding": "", "recounted": ""}
+        await self._database.update_one(USERS, {"_id": user, "workspace": workspace}, update, session=session)
+
+    async def set_aside(self, workspace: str, users: Mapping[str, str], *, now: int, session: db.Session) -> None:
+        """Mark users that could not be folded, and the kind of error: their next event folds them from the start."""
+        cleared = {"maps": None, "movedTo": None, "dueAt": None}
         operations = [
             UpdateOne(
                 {"_id": user, "workspace": workspace},
-                {"$set": {"maps": None, "movedTo": None, "dueAt": None, "lane": lane_of(workspace, user)}},
+                {"$set": {**cleared, "lane": lane_of(workspace, user), "setAside": {"at": now, "error": error}}},
                 upsert=True,
             )
-            for user in users
+            for user, error in users.items()
         ]
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
@@ -187,7 +233,7 @@ class Users:
     async def left_of(self, workspace: str, users: Collection[str], session: db.Session | None = None) -> Document:
         """How many rows there still are of users, by collection."""
         found = {}
-        for collection, key in ((USERS, "_id"), (SESSIONS, "user"), (JOURNEYS, "user")):
+        for collection, key in ((USERS, "_id"), (SESSIONS, "user"), (JOURNEYS, "user"), (CHECKPOINTS, "user")):
             wanted: Document = {"workspace": workspace, key: {"$in": list(users)}}
             if collection == USERS:
                 wanted["movedTo"] = None
@@ -205,7 +251,7 @@ class Users:
                 {
                     "$set": row,
                     "$inc": {"revision": 1},
-                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted"), ""),
+                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted", "setAside"), ""),
                 },
                 upsert=True,
                 session=session,
@@ -231,7 +277,7 @@ class Users:
         wanted: list[Document] = [{"dueAt": {"$lte": as_of}}, {"maps": {"$lt": maps}}, {"maps": {"$gt": maps}}]
         found: dict[tuple[str, str], None] = {}
         for one in wanted:
-            mine = {"lane": {"$in": list(lanes)}, **one}
+            mine = {"lane": {"$in": list(lanes)}, **one, "refolding": None}
             rows = await self._database.find(USERS, mine, projection={"workspace": 1}, limit=limit)
             found.update(dict.fromkeys((row["workspace"], row["_id"]) for row in rows))
         return list(found)[:limit]
@@ -260,22 +306,42 @@ class Users:
         return None if found > at_most else found
 
 
+def _stored(row: Document) -> Stored:
+    recounted = row.get("recounted")
+    return Stored(
+        state=state_from(row) if "last" in row else None,
+        maps=row.get("maps"),
+        counted=row.get("counted"),
+        recounted=None if recounted is None else (recounted[0], recounted[1]),
+        refolding=row.get("refolding", False),
+        revision=row.get("revision", 0),
+    )
+
+
 def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Document:
+    return {
+        **state_row(state),
+        "workspace": workspace,
+        "lane": lane_of(workspace, state.user),
+        "lastSeen": state.last_seen,
+        "maps": maps,
+        "counted": maps,
+        "dueAt": state.due_at(as_of),
+        "movedTo": None,
+    }
+
+
+def state_row(state: UserState) -> Document:
+    """What `state_from` takes, but for the user's id."""
     session = state.session
     return {
-        "lane": lane_of(workspace, state.user),
         "firstSeen": state.first_seen,
-        "lastSeen": state.last_seen,
         "last": list(state.last),
         "events": state.events,
         "sessions": state.sessions,
         "traits": escaped(state.traits),
         "session": None if session is None else {"_id": session.id, **session_row(session)},
         "runs": [{"_id": run.id, **journey_row(run)} for run in state.runs.values()],
-        "maps": maps,
-        "counted": maps,
-        "dueAt": state.due_at(as_of),
-        "movedTo": None,
     }
 
 
@@ -292,6 +358,14 @@ class Sessions:
             SESSIONS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
         )
         return {row["_id"]: session_from(row) for row in rows}
+
+    async def since(self, workspace: str, state: UserState, session: db.Session | None = None) -> dict[str, Session]:
+        """The user's session of this state, and all that began later."""
+        either: list[Document] = [{"start": {"$gt": state.last[0]}}]
+        if state.session is not None:
+            either.append({"_id": state.session.id})
+        wanted = {"workspace": workspace, "user": state.user, "$or": either}
+        return {row["_id"]: session_from(row) for row in await self._database.find(SESSIONS, wanted, session=session)}
 
     async def page(self, scope: Scope, user: str, *, limit: int, before: tuple[int, str] | None) -> list[Session]:
         """One user's sessions, newest first."""
@@ -324,6 +398,19 @@ class Journeys:
             JOURNEYS, {"workspace": workspace, "user": {"$in": list(users)}}, session=session
         )
         return {row["_id"]: journey_from(row) for row in rows}
+
+    async def since(self, workspace: str, state: UserState, session: db.Session | None = None) -> dict[str, Journey]:
+        """The user's runs of this state, and all later ones."""
+        either: list[Document] = [{"map": {"$nin": list(state.runs)}}]
+        either += [{"map": key, "run": {"$gte": run.run}} for key, run in state.runs.items()]
+        wanted = {"workspace": workspace, "user": state.user, "$or": either}
+        return {row["_id"]: journey_from(row) for row in await self._database.find(JOURNEYS, wanted, session=session)}
+
+    async def after(self, workspace: str, user: str, key: str, *, limit: int, session: db.Session) -> list[Journey]:
+        """The runs of a user behind this id, by id."""
+        wanted = {"workspace": workspace, "user": user, "_id": {"$gt": key}}
+        rows = await self._database.find(JOURNEYS, wanted, sort=[("_id", 1)], limit=limit, session=session)
+        return [journey_from(row) for row in rows]
 
     async def get(self, scope: Scope, ids: Collection[str], *, session: db.Session | None = None) -> dict[str, Journey]:
         wanted = {"workspace": scope.workspace, "_id": {"$in": list(ids)}}
@@ -408,7 +495,8 @@ async def _replace(
     session: db.Session,
 ) -> None:
     operations: list[Any] = [
-        UpdateOne({"_id": key, "workspace": workspace}, {"$set": row}, upsert=True) for key, row in rows
+        UpdateOne(database.key(workspace, key), {"$set": {"workspace": workspace, **row}}, upsert=True)
+        for key, row in rows
     ]
     if operations:
         await database.bulk_write(collection, operations, session=session)

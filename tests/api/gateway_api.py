@@ -21,6 +21,8 @@ from gateway.api.context import Services
 from gateway.api.schema import build_schema
 from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
+from gateway.connectors.asking import Asking
+from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, load_contract
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
@@ -38,7 +40,9 @@ from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -69,6 +73,7 @@ class Gateway:
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
     env: str = "production"
     plugged: Plugged = field(default_factory=lambda: Plugged(Host()))
+    enrichments: dict[str, Enrichments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         database = self.database
@@ -95,6 +100,7 @@ class Gateway:
             intake=self.intake,
             quarantine=self.quarantine,
             accounting=self.accounting,
+            derivation=DerivationStatus(database),
             hub=self.hub,
             consistency=Consistency(Feed(database), Work(database), ServerClock()),
             callers=Callers(self.keyring, self.tokens),
@@ -102,6 +108,9 @@ class Gateway:
             privacy=self.privacy,
             eraser=self.eraser,
             plugged=self.plugged,
+            alerts=Alerts(database),
+            asking=Asking(database, self.clock),
+            enrichments=self.enrichments,
         )
         self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
@@ -143,6 +152,7 @@ class Gateway:
         assert self._lease is not None
         async for events in self.events.in_arrival_order(500):
             await self.deriver.apply(self._lease, events)
+        await self.deriver.work_off(self._lease)
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -156,11 +166,11 @@ class Gateway:
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.post("/", content=content, headers=given)
 
-    async def request(self, method: str, path: str, **headers: str) -> httpx2.Response:
-        """One request without a body."""
+    async def request(self, method: str, path: str, content: bytes = b"", /, **headers: str) -> httpx2.Response:
+        """One request, without a body unless one is given."""
         transport = httpx2.ASGITransport(app=self.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            return await client.request(method, path, headers=headers)
+            return await client.request(method, path, content=content, headers=headers)
 
     async def answer(self, query: str, authorization: str | None, **variables: object) -> Json:
         """Data and errors of an operation."""

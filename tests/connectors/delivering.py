@@ -212,7 +212,7 @@ class Stage:
         return found
 
 
-async def until(done: Callable[[], Any], *, seconds: float = 25.0 or PATIENCE) -> None:
+async def until(done: Callable[[], Any], *, seconds: float = PATIENCE) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(seconds):
         while True:

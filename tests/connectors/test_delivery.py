@@ -125,7 +125,12 @@ async def test_a_dead_letter_releases_its_user(database: Database) -> None:
 
 async def test_each_item_of_a_batch_has_its_own_end(database: Database) -> None:
     async with Stage(database, instance(), patience=ENDLESS).running() as stage:
-        ends: dict[str, ItemResult] = {"a": Delivered(), "b": Duplicate(), "c": Rejected("field x", code="invalid"), "d": Retry("busy")}
+        ends: dict[str, ItemResult] = {
+            "a": Delivered(),
+            "b": Duplicate(),
+            "c": Rejected("field x", code="invalid"),
+            "d": Retry("busy"),
+        }
 
         async def by_user(items: Sequence[Item]) -> Sequence[ItemResult]:
             return [ends[one.payload["name"][0]] for one in items]

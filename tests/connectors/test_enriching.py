@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import pytest
 
 from gateway.clock import FrozenClock
-from gateway.connectors.enriching import Enriched, Enrichments
+from gateway.connectors.enriching import Enrichments
 from gateway.connectors.instances import Instance
-from gateway.plugin import Config, Enricher, Found, Health, Manifest
+from gateway.plugin import Config, Enriched, Enricher, Found, Health, Manifest
 from tests.connectors.delivering import Empty, context
 
 NOW = 1_795_255_200_000

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2
@@ -49,6 +50,7 @@ class Gateway:
             "GATEWAY_DRAIN_SECONDS": "0.3",
             "GATEWAY_DATA_DIR": str(directory / "data"),
             "NO_COLOR": "1",
+            "FAULTS_SINKS": "{}",
         }
 
     @property
@@ -66,6 +68,10 @@ class Gateway:
             timeout=300,
         ).stdout
 
+    def deliver_to(self, sinks: Mapping[str, str]) -> None:
+        """Its destinations, by name and address."""
+        self.environment["FAULTS_SINKS"] = orjson.dumps(sinks).decode()
+
     async def make_keys(self) -> tuple[str, str]:
         """A write key and an API key of the workspace `main`."""
         keys = orjson.loads(await asyncio.to_thread(self.command, "init", "--json"))
@@ -81,7 +87,8 @@ class Gateway:
                 "FAKETIME_NO_CACHE": "1",
                 "DONT_FAKE_MONOTONIC": "1",
             }
-        self.process.start([sys.executable, "-m", "gateway", "serve", "--port", str(self.port)], environment)
+        served = [sys.executable, "-m", "tests.faults.serving", "serve", "--port", str(self.port)]
+        self.process.start(served, environment | {"PYTHONPATH": str(ROOT)})
 
     async def ready(self) -> None:
         """Wait until it says so; an end before that is told with its last words."""

@@ -14,12 +14,14 @@ from typing import Any
 import orjson
 import pymongo
 
-from tests.faults.checker import Evidence, Verdict, check
+from tests.faults.checker import Verdict, check
+from tests.faults.evidence import Evidence
 from tests.faults.gateways import DATABASE, Gateway
 from tests.faults.history import History, longest_pause
 from tests.faults.messages import Plan
 from tests.faults.mongods import Mongods, can_mount, until
 from tests.faults.nemesis import KINDS, Nemesis
+from tests.faults.sinks import MANNERS, Sink
 from tests.faults.subscribers import Subscriber
 from tests.faults.tables import LANES, Row, read_tables
 from tests.faults.writers import Writers
@@ -38,6 +40,8 @@ _STALL_SECONDS = PATIENCE / 2
 class Options:
     """What a run is made of. `seconds` bounds the time in which faults begin; `log` holds every request's answer.
 
+    `most_seconds`: when that time has passed and all faults have been, no more events are made, and the run is judged.
+
     `uri_options` (such as "&heartbeatFrequencyMS=500") goes behind the gateways' address of MongoDB.
     """
 
@@ -46,6 +50,7 @@ class Options:
     events: int = 10_000
     kinds: Sequence[str] = tuple(KINDS)
     seconds: float | None = None
+    most_seconds: float = 1e9
     writers: int = 8
     transaction_seconds: int = 10
     uri_options: str = ""
@@ -65,6 +70,7 @@ class Run:
     writers: Writers
     subscribers: list[Subscriber]
     nemesis: Nemesis
+    sinks: list[Sink]
     began: float
     seconds: dict[str, float] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
@@ -79,11 +85,12 @@ async def run(options: Options) -> Run:
         async with _started(options, directory, began) as running:
             await _break(running)
             await _catch_up(running)
+            await _stop(running)
             await _judge(running, began)
         running.history.close()
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_bytes(orjson.dumps(report(running), option=orjson.OPT_INDENT_2) + b"\n")
+        options.output.write_bytes(written(report(running)))
     return running
 
 
@@ -94,12 +101,15 @@ async def _started(options: Options, directory: Path, began: int) -> AsyncIterat
     mongods = Mongods(directory, oplog_megabytes=oplog, transaction_seconds=options.transaction_seconds)
     gateways: list[Gateway] = []
     subscribers: list[Subscriber] = []
+    sinks = [Sink(manner, options.seed) for manner in MANNERS]
     writers: Writers | None = None
     try:
         small_disk = "disk_full" in options.kinds and can_mount()
         await mongods.start(tmpfs_megabytes=_DISK_MEGABYTES if small_disk else 0)
+        await asyncio.gather(*(sink.start() for sink in sinks))
         for number in range(2):
             gateways.append(Gateway(number, mongods.uri + options.uri_options, directory))
+            gateways[-1].deliver_to({sink.manner: sink.url for sink in sinks})
             await gateways[-1].proxy.start()
         gateways[-1].clock = directory / "clock"
         gateways[-1].set_clock("+0")
@@ -117,7 +127,7 @@ async def _started(options: Options, directory: Path, began: int) -> AsyncIterat
         told = subscribers[0].heard.news
         writers.behind = lambda: len(history) - len(told)
         nemesis = Nemesis(mongods, gateways, history, options.seed)
-        yield Run(options, mongods, gateways, history, writers, subscribers, nemesis, time.monotonic())
+        yield Run(options, mongods, gateways, history, writers, subscribers, nemesis, sinks, time.monotonic())
     finally:
         if writers is not None:
             await writers.abandon()
@@ -127,6 +137,8 @@ async def _started(options: Options, directory: Path, began: int) -> AsyncIterat
             gateway.process.kill()
             await gateway.proxy.stop()
         await mongods.stop()
+        for sink in sinks:
+            await sink.stop()
 
 
 async def _break(running: Run) -> None:
@@ -138,12 +150,14 @@ async def _break(running: Run) -> None:
     running.writers.start()
     await running.nemesis.run(options.kinds, options.rounds, seconds=options.seconds)
     running.seconds["faults"] = time.monotonic() - running.began
+    for sink in running.sinks:
+        sink.heal()
     running.writers.rate = max(running.writers.rate, 1_000.0)
 
     async def enough() -> bool:
-        return len(history) >= options.events
+        return len(history) >= options.events or time.monotonic() - running.began > options.most_seconds
 
-    await until(enough, "all events are made", seconds=100 * PATIENCE)
+    await until(enough, "all events are made", seconds=1_000 * PATIENCE)
     await running.writers.stop()
 
 
@@ -155,11 +169,13 @@ async def _catch_up(running: Run) -> None:
     try:
         while True:
             heard = tuple(len(subscriber.heard.news) for subscriber in running.subscribers)
-            now = (await asyncio.to_thread(_announced, client), *heard)
+            taken = tuple(len(sink.keys) for sink in running.sinks)
+            now = (await asyncio.to_thread(_announced, client), *heard, *taken)
             if now != before:
                 before, moved = now, time.monotonic()
             # What is cheap first: to count documents takes the processor from those who derive.
-            if now[0] == heard[0] + heard[2] and await asyncio.to_thread(_all_derived, client, heard):
+            done = now[0] >= heard[0] + heard[2] and set(taken) <= {heard[0]}
+            if done and await asyncio.to_thread(_all_derived, client, heard):
                 break
             if time.monotonic() - moved > _STALL_SECONDS:
                 running.history.anomaly("derivation or subscribers stand still", progress=now)
@@ -180,10 +196,23 @@ def _announced(client: pymongo.MongoClient[Row]) -> int:
 def _all_derived(client: pymongo.MongoClient[Row], heard: tuple[int, ...]) -> bool:
     """Whether every stored event was announced and heard, and nobody waits to be brought up to date."""
     found = client[DATABASE]
+    if found["work"].find_one({"pending": True, "lane": {"$in": list(range(LANES))}}) is not None:
+        return False
     if found["users"].find_one({"dueAt": {"$lte": int(time.time() * 1000)}}) is not None:
         return False
     events = found["events"].count_documents({})  # the estimate is wrong once a mongod was killed
     return heard[:2] == (events, events)
+
+
+async def _stop(running: Run) -> None:
+    """End the subscribers and both gateways in order, so that these write what they still hold: the last counts."""
+    for subscriber in running.subscribers:
+        await subscriber.stop()
+    for gateway in running.gateways:
+        await gateway.process.terminate(PATIENCE)
+        if gateway.process.status != 0:
+            said = gateway.process.tail(500)
+            running.history.anomaly(f"{gateway.process.name} stopped with {gateway.process.status}", said=said)
 
 
 async def _judge(running: Run, began: int) -> None:
@@ -194,7 +223,10 @@ async def _judge(running: Run, began: int) -> None:
     finally:
         await asyncio.to_thread(client.close)
     heard = [subscriber.heard for subscriber in running.subscribers]
-    evidence = Evidence(running.history, tables, heard, began, int(time.time() * 1000))
+    faults = [(fault.began, fault.settled) for fault in running.nemesis.faults]
+    evidence = Evidence(
+        running.history, tables, heard, began, int(time.time() * 1000), sinks=running.sinks, faults=faults
+    )
     running.verdict = await asyncio.to_thread(check, evidence)
     running.seconds["checking"] = time.monotonic() - start
 
@@ -244,8 +276,28 @@ def report(running: Run) -> dict[str, Any]:
             }
             for one in running.subscribers
         ],
+        "sinks": [
+            {
+                "manner": sink.manner,
+                "events": len(sink.keys),
+                "again": len(sink.taken) - len(sink.keys),
+                "answers": dict(sink.answers),
+            }
+            for sink in running.sinks
+        ],
         "seconds": {name: round(seconds, 1) for name, seconds in running.seconds.items()},
     }
+
+
+def written(found: dict[str, Any]) -> bytes:
+    """The report as JSON that is short and can be read: a line for each fact, and for each entry of a list."""
+    lines = []
+    for name, fact in found.items():
+        if isinstance(fact, list) and fact and isinstance(fact[0], dict):
+            lines.append(orjson.dumps(name) + b": [\n    " + b",\n    ".join(map(orjson.dumps, fact)) + b"\n  ]")
+        else:
+            lines.append(orjson.dumps(name) + b": " + orjson.dumps(fact))
+    return b"{\n  " + b",\n  ".join(lines) + b"\n}\n"
 
 
 def silences(running: Run) -> dict[str, dict[str, float]]:

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock, FrozenClock
 from gateway.contract import Contract, EventRule, JourneyMap, Stage
+from gateway.journeys.fold import fold
 from gateway.model.event import Event, EventType
 from gateway.model.identity import LANES, Identity
+from gateway.pipeline import folding, refolding
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.owner import Deriver
@@ -25,6 +27,7 @@ from gateway.store import collections
 from gateway.store.database import Database
 from gateway.store.events import Events, to_document
 from gateway.store.lanes import Lanes, Lease, LeaseLost
+from gateway.store.users import state_from
 from tests import oracle
 from tests.pace import PATIENCE
 
@@ -171,6 +174,7 @@ def deriver_of(database: Database, clock: Clock, *, lease_seconds: float = 3.0) 
 async def emptied(database: Database) -> Lanes:
     for name in ("events", "identities", "merges", "work", "users", "sessions", "journeys", "rollups", "feed", "lanes"):
         await database.delete_many(name, {})
+    await database.delete_many("checkpoints", {})
     lanes = Lanes(database)
     await lanes.prepare()
     return lanes
@@ -185,7 +189,19 @@ async def derive_in(database: Database, arrival: Iterator[list[dict[str, Any]]],
         mine = [to_event(plain) for plain in {plain["id"]: plain for plain in batch}.values()]
         await events.insert([to_document(event, escape=False) for event in mine])
         await deriver.apply(lease, mine)
-        assert not await deriver.work_off(lease), "one owner leaves nothing to itself"
+        if await deriver.refold(lease):
+            await refolded(deriver, lease)
+        else:
+            assert not await deriver.work_off(lease), "one owner leaves nothing to itself"
+
+
+async def refolded(deriver: Deriver, lease: Lease) -> int:
+    """Fold until nothing is held any more; how many transactions that took."""
+    steps = 0
+    while await deriver.refold(lease) or await deriver.work_off(lease):
+        steps += 1
+        assert steps < 1_000, "it comes to no end"
+    return steps
 
 
 @dataclass
@@ -201,6 +217,8 @@ class Owner:
             if self.queue and chance.random() < 0.7:
                 await self.deriver.apply(self.lease, self.queue[0])
                 self.queue.pop(0)
+            elif chance.random() < 0.5:
+                await self.deriver.refold(self.lease)
             else:
                 await self.deriver.work_off(self.lease)
         except LeaseLost:
@@ -263,7 +281,7 @@ class Owners:
         for owner in owners:
             owner.queue = list(self.stored)
             await owner.finish()
-        while any([await owner.deriver.work_off(owner.lease) for owner in owners]):
+        while any([await refolded(owner.deriver, owner.lease) for owner in owners]):
             pass
 
 
@@ -330,8 +348,33 @@ async def test_feed_is_dense_and_announces_every_event_once(database: Database) 
     await told_once(database, plain)
 
 
+async def checkpoints_hold(database: Database) -> None:
+    """Every checkpoint is what the events of its user up to there say."""
+    maps = contract().journeys
+    for row in await database.find("checkpoints", {}):
+        rows = await database.find("identities", {"user": row["user"]})
+        events = await Events(database).of_identities("w", [one["sk"] for one in rows])
+        mine = [event for event in events if event.order <= (row["at"], row["seq"], bytes(row["key"]))]
+        assert state_from(row["state"]) == fold(row["user"], mine, maps, as_of=0).state
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is bounded for users with very many events, for users with a few."""
+    monkeypatch.setattr(folding, "MOST_EVENTS", 3)
+    monkeypatch.setattr(folding, "MOST_OF_A_BATCH", 7)
+    monkeypatch.setattr(folding, "CHECKPOINT_EVENTS", 2)
+    for name in ("PAGE", "ROWS", "EVENTS"):
+        monkeypatch.setattr(refolding, name, 2)
+
+
 @pytest.mark.parametrize("owners", ["one owner", "several owners"])
-async def test_any_arrival_gives_the_oracles_world(database: Database, owners: str) -> None:
+@pytest.mark.parametrize("size", ["few events", "very many events"])
+async def test_any_arrival_gives_the_oracles_world(
+    database: Database, owners: str, size: str, request: pytest.FixtureRequest
+) -> None:
+    if size == "very many events":
+        request.getfixturevalue("few_at_once")
     await collections.prepare(database)
     loop = asyncio.get_running_loop()
 
@@ -344,9 +387,12 @@ async def test_any_arrival_gives_the_oracles_world(database: Database, owners: s
         assert world == oracle.world(events, STAGES, LIMIT, as_of)
         assert await counted(database) == await cells(database, events)
         await told_once(database, events)
+        assert not await database.count("work", {"pending": {"$ne": None}})
+        assert not await database.count("users", {"refolding": True})
+        await checkpoints_hold(database)
 
     @settings(
-        max_examples=150,
+        max_examples=150 if size == "few events" else 75,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -36,15 +36,20 @@ from tests.flow.test_derive_equals_oracle import (
     START,
     batches,
     cells,
+    checkpoints_hold,
     counted,
     derived,
     deriver_of,
     emptied,
+    few_at_once,
     plain_events,
+    refolded,
     to_event,
     told,
 )
 from tests.pace import PATIENCE
+
+__all__ = ["few_at_once"]
 
 Plain = dict[str, Any]
 Named = tuple[str, str]
@@ -103,8 +108,10 @@ class Owners:
         dice = self.chance.random()
         if self.queues[number] and dice < 0.6:
             await deriver.apply(lease, self.queues[number].pop(0))
-        elif dice < 0.8:
+        elif dice < 0.75:
             await deriver.erase_due(lease, 0)
+        elif dice < 0.9:
+            await deriver.refold(lease)
         else:
             await deriver.work_off(lease)
 
@@ -120,7 +127,7 @@ class Owners:
         """Until every queue is empty, nothing waits and every erasure is done."""
         await self.catch_up()
         for _ in range(100):
-            while any([await deriver.work_off(lease) for deriver, lease in self.owners]):
+            while any([await refolded(deriver, lease) for deriver, lease in self.owners]):
                 pass
             for deriver, lease in self.owners:
                 await deriver.erase_due(lease, float("inf"))
@@ -169,10 +176,10 @@ async def nothing_is_left(database: Database, erased: set[Named], events: list[P
     mentions = ("a", "b", "group", "one", "other")
     assert not await database.find("merges", {"$or": [{name: {"$in": [*sks]}} for name in mentions]})
     assert not await database.find("users", {"$or": [{"_id": {"$in": [*users]}}, {"movedTo": {"$in": [*users]}}]})
-    for name in ("sessions", "journeys", "feed"):
+    for name in ("sessions", "journeys", "checkpoints", "feed"):
         assert not await database.find(name, {"user": {"$in": [*users]}}), name
     assert not await database.find("feed", {"event": {"$in": [*gone]}, "kind": "event"})
-    assert not await database.find("work", {"$or": [{"_id": {"$in": [*gone]}}, {"pending": True}]})
+    assert not await database.find("work", {"$or": [{"_id": {"$in": [*gone]}}, {"pending": {"$ne": None}}]})
     assert not await database.find("erasures", {"sks": {"$exists": True}})
 
 
@@ -189,9 +196,12 @@ async def told_once(database: Database, events: list[Plain]) -> None:
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one owner", "several owners"])
+@pytest.mark.parametrize("size", ["few events", "very many events"])
 async def test_erased_at_any_moment_leaves_the_oracles_world(
-    database: Database, several: bool, monkeypatch: pytest.MonkeyPatch
+    database: Database, several: bool, size: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if size == "very many events":
+        request.getfixturevalue("few_at_once")
     monkeypatch.setattr(erasing, "CHUNK", 2)
     await collections.prepare(database)
     loop = asyncio.get_running_loop()
@@ -227,6 +237,7 @@ async def test_erased_at_any_moment_leaves_the_oracles_world(
         await named_anew(database, rest)
         await told_once(database, rest)
         await nothing_is_left(database, erased, events)
+        await checkpoints_hold(database)
 
     @settings(
         max_examples=40 if several else 80,

@@ -93,7 +93,7 @@ def doors() -> tuple[Starlette, ASGIApp]:
     gateway.settings, gateway.duties = Settings(), DUTIES["all"]
     gateway.contract = load_contract(find_schema_root() / "shop")
     gateway.metrics, gateway.spans = Metrics("all"), Spans()
-    gateway.plugged = Plugged(Host())
+    gateway.connectors = Mock(plugged=Plugged(Host()))
     outermost = build_app(gateway)
     assert isinstance(outermost.app, Cors)
     assert isinstance(outermost.app.app, Starlette)

@@ -1,0 +1,15 @@
+"""The plugin `slack`; README.md says what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.plugin import Connector, hookimpl
+from gateway_slack.connector import Slack
+
+
+@hookimpl
+def register_connectors() -> Iterable[type[Connector[Any]]]:
+    """The connector of this plugin."""
+    return (Slack,)

@@ -1,0 +1,15 @@
+"""The plugin `zigpoll`; README.md says what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.plugin import Connector, hookimpl
+from gateway_zigpoll.connector import Zigpoll
+
+
+@hookimpl
+def register_connectors() -> Iterable[type[Connector[Any]]]:
+    """The connector of this plugin."""
+    return (Zigpoll,)
