@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from gateway.testing import FaultServer, Reply
 from tests.flow.conftest import ROOT
 from tests.flow.documents import Block, blocks_of
-from tests.flow.wheels import Installed, installed
+from tests.flow.wheels import Installed, installed, ready
 from tests.pace import PATIENCE
 
 __all__ = ["installed"]
@@ -18,6 +21,7 @@ __all__ = ["installed"]
 pytestmark = pytest.mark.slow
 
 _PORT = "9797"
+_GATEWAY_PORT = "8000"
 
 
 def blocks(language: str) -> list[Block]:
@@ -50,8 +54,46 @@ def fill(connector: Path, lines: str) -> None:
     connector.write_text(filled.replace("    result_of,\n", "    result_of,\n    wire_time,\n"))
 
 
+def deliver(installed: Installed, folder: Path, server: FaultServer, serve: str, send: str) -> None:
+    """Serve, send an event, and wait until it is delivered."""
+    init, start = serve.splitlines()
+    assert start == "journey-gateway serve"
+    assert init.split("#")[0].split() == ["journey-gateway", "init"]
+    key = json.loads(run(installed, folder, "journey-gateway init --json"))["writeKey"]
+    environment = {**installed.environment, "ACME_TOKEN": "a-secret"}
+    before = len(server.requests)
+    # Into a file: nobody reads a pipe meanwhile.
+    with (folder / "serve.log").open("w") as log:
+        serving = subprocess.Popen(
+            [str(installed.bin / "journey-gateway"), "serve"],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            port = environment["GATEWAY_PORT"]
+            wait_for(lambda: ready(f"http://127.0.0.1:{port}"), folder)
+            run(installed, folder, f"WRITE_KEY={key}\n{send.replace(_GATEWAY_PORT, port)}")
+            wait_for(lambda: len(server.requests) > before, folder)
+        finally:
+            serving.terminate()
+            serving.wait(PATIENCE)
+    said = (folder / "serve.log").read_text()
+    (sent,) = server.requests[before].json()["events"]
+    assert (sent["name"], sent["user"]) == ("Order Completed", "ada")
+    assert "a-secret" not in said
+
+
+def wait_for(done: Callable[[], bool], folder: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < until, (folder / "serve.log").read_text()
+        time.sleep(0.1)
+
+
 def test_the_tutorial_leads_to_a_delivery(installed: Installed, fault_server: FaultServer, tmp_path: Path) -> None:
-    write, build, use = (block.text for block in blocks("sh"))
+    write, build, use, serve, send = (block.text for block in blocks("sh"))
     (mapping,) = blocks("python")
     (settings,) = blocks("toml")
     fault_server.answer = lambda request: Reply(200)
@@ -74,5 +116,6 @@ def test_the_tutorial_leads_to_a_delivery(installed: Installed, fault_server: Fa
     assert (sent["name"], sent["user"]) == ("Order Completed", "ada")
     assert sent["when"].endswith("Z")
     assert "a-secret" not in said
+    deliver(installed, tmp_path, fault_server, serve, send)
     where = installed.run("python", "-c", "import gateway_acme; print(gateway_acme.__file__)").stdout
     assert where.startswith(str(installed.bin.parent)), "what runs is the wheel that was built"

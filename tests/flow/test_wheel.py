@@ -15,7 +15,7 @@ import pytest
 import gateway
 from gateway.api.graphiql_files import missing, page_files
 from tests.flow.conftest import ROOT
-from tests.flow.wheels import Installed, installed
+from tests.flow.wheels import Installed, installed, ready
 from tests.pace import PATIENCE
 
 __all__ = ["installed"]
@@ -108,10 +108,3 @@ def test_it_serves_its_sample_contract(installed: Installed, serving: subprocess
     assert serving.returncode == 0, output
     assert "Traceback" not in output
     assert list(installed.folder.iterdir()) == [], "nothing is left where it ran"
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/readyz", timeout=2).status_code == 200
-    except httpx2.TransportError:
-        return False

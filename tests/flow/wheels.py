@@ -9,6 +9,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from gateway.api.graphiql_files import missing
@@ -64,3 +65,10 @@ def installed(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Insta
         "NO_COLOR": "1",
     }
     return Installed(wheel, binaries, folder, {**own, **settings})
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz", timeout=2).status_code == 200
+    except httpx2.TransportError:
+        return False

@@ -32,24 +32,12 @@ def undocumented_plugins(root: Path) -> list[str]:
     ]
 
 
-def unnamed_settings(root: Path) -> list[str]:
-    """Fields of configurations that their plugin's README does not name."""
-    found = []
-    for path in sorted(root.glob("plugins/*/gateway_*/*.py")):
-        readme = path.parents[1] / "README.md"
-        text = readme.read_text() if readme.is_file() else ""
-        fields = re.findall(r"^    (\w+): .*= Field\(|^    (\w+): .* = Field\(", path.read_text(), flags=re.MULTILINE)
-        found += [f"{path.parent.name}: {one or other}" for one, other in fields if f"`{one or other}`" not in text]
-    return found
-
-
 def test_every_public_name_and_hook_is_documented() -> None:
     assert undocumented((ROOT / "plugins/README.md").read_text()) == []
 
 
-def test_every_plugin_is_documented_with_its_settings() -> None:
+def test_every_plugin_is_documented() -> None:
     assert undocumented_plugins(ROOT) == []
-    assert unnamed_settings(ROOT) == []
 
 
 @pytest.mark.parametrize("name", ["Destination", "retry_after", "FaultServer", "register_graphql"])
@@ -58,10 +46,8 @@ def test_a_name_that_is_left_out_is_found(name: str) -> None:
     assert name in undocumented(re.sub(rf"\b{name}\b", "something", text))
 
 
-def test_a_plugin_without_a_readme_and_a_setting_are_found(tmp_path: Path) -> None:
+def test_a_plugin_without_a_readme_is_found(tmp_path: Path) -> None:
     package = tmp_path / "plugins/acme/gateway_acme"
     package.mkdir(parents=True)
     (tmp_path / "plugins/README.md").write_text("nothing")
-    (package / "connector.py").write_text("class Settings(Config):\n    url: str = Field(description='x')\n")
     assert undocumented_plugins(tmp_path) == ["acme"]
-    assert unnamed_settings(tmp_path) == ["gateway_acme: url"]
