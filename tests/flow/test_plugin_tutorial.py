@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.testing import FaultServer, Reply
+from gateway.testing import FaultServer, Received, Reply
 from tests.flow.conftest import ROOT
 from tests.flow.documents import Block, blocks_of
 from tests.flow.wheels import Installed, installed, ready
@@ -59,9 +59,9 @@ def deliver(installed: Installed, folder: Path, server: FaultServer, serve: str,
     init, start = serve.splitlines()
     assert start == "journey-gateway serve"
     assert init.split("#")[0].split() == ["journey-gateway", "init"]
-    key = json.loads(run(installed, folder, "journey-gateway init --json"))["writeKey"]
+    key = json.loads(installed.run("journey-gateway", "init", "--json").stdout)["writeKey"]
     environment = {**installed.environment, "ACME_TOKEN": "a-secret"}
-    before = len(server.requests)
+    before = len(posts(server))
     # Into a file: nobody reads a pipe meanwhile.
     with (folder / "serve.log").open("w") as log:
         serving = subprocess.Popen(
@@ -75,14 +75,18 @@ def deliver(installed: Installed, folder: Path, server: FaultServer, serve: str,
             port = environment["GATEWAY_PORT"]
             wait_for(lambda: ready(f"http://127.0.0.1:{port}"), folder)
             run(installed, folder, f"WRITE_KEY={key}\n{send.replace(_GATEWAY_PORT, port)}")
-            wait_for(lambda: len(server.requests) > before, folder)
+            wait_for(lambda: len(posts(server)) > before, folder)
         finally:
             serving.terminate()
             serving.wait(PATIENCE)
     said = (folder / "serve.log").read_text()
-    (sent,) = server.requests[before].json()["events"]
+    (sent,) = posts(server)[before].json()["events"]
     assert (sent["name"], sent["user"]) == ("Order Completed", "ada")
     assert "a-secret" not in said
+
+
+def posts(server: FaultServer) -> list[Received]:
+    return [request for request in server.requests if request.method == "POST"]
 
 
 def wait_for(done: Callable[[], bool], folder: Path) -> None:
@@ -110,7 +114,7 @@ def test_the_tutorial_leads_to_a_delivery(installed: Installed, fault_server: Fa
     assert "Result: Delivered" in said
     assert "journey-gateway-acme 0.1.0" in said
     assert "acme (destination)" in said
-    (request,) = [one for one in fault_server.requests if one.method == "POST"]
+    (request,) = posts(fault_server)
     assert request.headers["authorization"] == "Bearer a-secret"
     (sent,) = request.json()["events"]
     assert (sent["name"], sent["user"]) == ("Order Completed", "ada")

@@ -257,6 +257,7 @@ class DestinationContract(ConnectorContract):
 
             @settings(
                 max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+                report_multiple_bugs=False,
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             @given(crowds(min(largest, 40_000)))
