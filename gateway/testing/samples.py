@@ -87,6 +87,14 @@ def samples(kinds: Collection[str]) -> list[Message]:
     return found
 
 
+def brimful(sign: str, most_bytes: int, whole: int) -> list[Message]:
+    """Events of half of `most_bytes` each, as many as make two of `whole` bytes (at most 60), full of one character."""
+    size = max(2, most_bytes // 2)
+    text = sign * (size // len(sign.encode()))
+    count = min(60, 2 * whole // size + 1)
+    return [event_message(at, user=f"user{at}", properties={"padding": text}) for at in range(count)]
+
+
 class Crowd(list[Message]):
     """Messages that are not written out when a test fails."""
 

@@ -29,7 +29,7 @@ from gateway.plugin import (
 )
 from gateway.testing.faults import Received, Reply
 from gateway.testing.rig import HANG_SECONDS, NOW, Rig
-from gateway.testing.samples import crowds, event_message, samples
+from gateway.testing.samples import brimful, crowds, event_message, samples
 from gateway.testing.suites.base import ConnectorContract, is_unsent, outcome_of
 
 Results = Sequence[ItemResult]
@@ -253,14 +253,18 @@ class DestinationContract(ConnectorContract):
             if most <= 5_000:
                 many = [self.crowd(event_message(at, user=f"u{at}", properties={"n": at})) for at in range(most + 1)]
                 self._check_limits(rig, many)
-            largest = self._capabilities.max_item_bytes or self._capabilities.max_bytes // 3
+            largest = min(self._capabilities.max_item_bytes or self._capabilities.max_bytes // 3, 40_000)
+            for sign in "x\né":  # batches filled to the brim, with what some writers of JSON make longer
+                self._check_limits(
+                    rig, [self.crowd(one) for one in brimful(sign, largest, self._capabilities.max_bytes)]
+                )
 
             @settings(
                 max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
                 report_multiple_bugs=False,
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
-            @given(crowds(min(largest, 40_000)))
+            @given(crowds(largest))
             def every(messages: list[Message]) -> None:
                 self._check_limits(rig, [self.crowd(one) for one in messages])
 
