@@ -13,6 +13,7 @@ from gateway.api.loaders import Loaders
 from gateway.clock import Clock
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.flags import Flags
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.consistency import ConsistencyToken
@@ -49,6 +50,7 @@ class Services:
     clock: Clock
     privacy: Privacy
     eraser: Eraser
+    flags: Flags
 
     @property
     def contract(self) -> Contract:

@@ -22,6 +22,7 @@ from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
 from gateway.contract import Contract
 from gateway.errors import GatewayError, SetupError, Unavailable
+from gateway.flags import Flags
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.pipeline.accounting import Accounts
@@ -88,6 +89,7 @@ class Gateway:
     watch: Watch
     disk: DiskGuard
     duties: Duties
+    flags: Flags
     keeping: asyncio.Future[None] | None = None
     """Keeps the embedded mongod running; done, with the reason, when it cannot: then the process has to end."""
 
@@ -132,7 +134,8 @@ class Gateway:
             return
         await self.hub.start()
         try:
-            yield
+            async with self.flags.following():
+                yield
         finally:
             await self.hub.stop()
 
@@ -304,6 +307,7 @@ async def _build(
         watch=watch,
         disk=disk,
         duties=DUTIES[settings.role],
+        flags=Flags(),
     )
 
 

@@ -113,6 +113,7 @@ def services_of(gateway: Gateway) -> Services:
         clock=gateway.clock,
         privacy=gateway.privacy,
         eraser=gateway.eraser,
+        flags=gateway.flags,
     )
 
 

@@ -22,6 +22,7 @@ from gateway.api.schema import build_schema
 from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
 from gateway.contract import Contract, load_contract
+from gateway.flags import Flags
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.identity import Identity
@@ -66,6 +67,7 @@ class Gateway:
     contract: Contract
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
     env: str = "production"
+    flags: Flags = field(default_factory=Flags)
 
     def __post_init__(self) -> None:
         database = self.database
@@ -98,6 +100,7 @@ class Gateway:
             clock=self.clock,
             privacy=self.privacy,
             eraser=self.eraser,
+            flags=self.flags,
         )
         self.schema = build_schema(self.contract)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
