@@ -78,6 +78,13 @@ class Context:
         self._grant: Grant | None = None
         self._loaders: Loaders | None = None
 
+    @classmethod
+    def within(cls, services: Services, workspace: str) -> Context:
+        """The gateway itself, for what it works out on its own account."""
+        made = cls(services)
+        made._grant = Grant(Scope.system(workspace))
+        return made
+
     @property
     def grant(self) -> Grant:
         if self._grant is None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import strawberry
 
 from gateway.api.context import Context, Info
 from gateway.api.flags import Flag, Keys, checked_keys, decided, subject_behind
 from gateway.api.following import checking, follow
+from gateway.api.gathering import gathered
 from gateway.api.journeys import JOURNEYS
 from gateway.api.subscriptions import Change, Resume
 from gateway.api.users import UserBy, identity_by, user_id_by
@@ -22,8 +22,6 @@ from gateway.model.identity import Identity
 from gateway.plugin import Source, field, subscription
 
 _FLAGS = Source.loader("flags")
-#: What happens to a user within this many seconds is decided upon at once.
-GATHER_SECONDS = 0.05
 
 
 @strawberry.type(
@@ -106,7 +104,7 @@ async def _for_user(
         "journey": follow(context, "journey", user, None),
     }
     begun: set[str] = set()
-    async for batch in _gathered(sources):
+    async for batch in gathered(sources):
         unsure = False
         for name, news in batch:
             begun.add(name)
@@ -155,41 +153,3 @@ def _news(change: FlagChange) -> News:
 def _listening(context: Context, after: str | None) -> AsyncGenerator[FlagChange, None]:
     found = context.services.flags.changes.listen(context.scope.workspace, after)
     return cast("AsyncGenerator[FlagChange, None]", found)
-
-
-async def _gathered(sources: dict[str, AsyncIterator[Any]]) -> AsyncGenerator[list[tuple[str, Any]], None]:
-    """What several sources bring, together what comes at about the same time. Ends, or raises, with the first that
-    does."""
-    waiting: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(100)
-
-    async def read(name: str, source: AsyncIterator[Any]) -> None:
-        async with aclosing(cast("AsyncGenerator[Any, None]", source)) as opened:
-            async for one in opened:
-                await waiting.put((name, one))
-
-    readers = [asyncio.create_task(read(name, source)) for name, source in sources.items()]
-    first = asyncio.ensure_future(waiting.get())
-    try:
-        while True:
-            await asyncio.wait([first, *readers], return_when=asyncio.FIRST_COMPLETED)
-            if not first.done():
-                for reader in readers:
-                    if reader.done():
-                        reader.result()
-                return
-            await asyncio.sleep(GATHER_SECONDS)
-            batch = [first.result()]
-            while not waiting.empty():
-                batch.append(waiting.get_nowait())
-            first = asyncio.ensure_future(waiting.get())
-            yield batch
-    finally:
-        first.cancel()
-        pending = {reader for reader in readers if not reader.done()}
-        while pending:  # more than once: a driver in the middle of a read may swallow it and go on
-            for reader in pending:
-                reader.cancel()
-            _, pending = await asyncio.wait(pending, timeout=1)
-        for reader in readers:
-            if not reader.cancelled():
-                reader.exception()  # nobody asks for it any more

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from gateway.api.context import Services
 from gateway.api.graphiql import graphiql_routes
+from gateway.api.ofrep import ofrep_routes
 from gateway.api.schema import build_schema
 from gateway.api.sdl import sdl_route
 from gateway.api.view import graphql_app
@@ -82,12 +83,14 @@ def _token_routes(gateway: Gateway) -> list[BaseRoute]:
 
 
 def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
-    """GraphQL and the page: role `api`."""
+    """GraphQL, OFREP and the page: role `api`."""
     observed = partial(Operations, doors, gateway.metrics, gateway.spans)
-    graphql = graphql_app(build_schema(gateway.contract, [observed]), services_of(gateway), gateway.settings)
+    services = services_of(gateway)
+    graphql = graphql_app(build_schema(gateway.contract, [observed]), services, gateway.settings)
     return [
         *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
         *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
+        *ofrep_routes(services, gateway.tokens),
         sdl_route(gateway.callers, gateway.settings),
         *(graphiql_routes() if gateway.settings.env == "development" else ()),
         *page_routes(),

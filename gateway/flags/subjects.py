@@ -17,7 +17,10 @@ from gateway.plugin import FlagContext
 
 PURPOSE: Purpose = "personalization"
 #: Names, or beginnings of names, that only the gateway gives a value.
-OWN = frozenset("anonymous consent events firstSeen journey lastSeen sessions targetingKey traits userId".split())
+OWN = frozenset(
+    {"anonymous", "consent", "events", "firstSeen", "journey", "lastSeen", "sessions", "targetingKey", "traits"}
+    | {"userId"}
+)
 
 
 @dataclass(frozen=True, slots=True)
