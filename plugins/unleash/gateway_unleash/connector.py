@@ -186,9 +186,7 @@ class Unleash(FlagProvider[UnleashConfig]):
 
     def _taken(self, raw: str) -> None:
         """New features are in use: tell which differ."""
-        document = json.loads(raw)
-        new = {one["name"]: json.dumps(one, sort_keys=True) for one in document.get("features", ())}
-        segments = json.dumps(document.get("segments"), sort_keys=True)
+        new, segments = _features(json.loads(raw))
         before, self._known = self._known, new
         same_segments, self._segments = segments == self._segments, segments
         changed = {key for key in before.keys() | new.keys() if before.get(key) != new.get(key)}
@@ -252,7 +250,7 @@ class MemoryCache(BaseCache):
             if seen == self._seen:
                 return
             raw = file.read_text(encoding="utf-8")
-            json.loads(raw)["features"]
+            _features(json.loads(raw))
         except (OSError, ValueError, KeyError, TypeError):
             if self._seen is None:
                 raise
@@ -260,6 +258,27 @@ class MemoryCache(BaseCache):
         self._seen = seen
         self.set(FEATURES_URL, raw)
         self._changed(raw)
+
+
+def _features(document: Any) -> tuple[dict[str, str], str]:
+    """Features by name, and segments, each as text to compare. Raises KeyError, TypeError for what holds none.
+
+    Beside whole states a server may give what has changed since, as events.
+    """
+    if "events" not in document:
+        found = {one["name"]: one for one in document["features"]}
+    else:
+        found = {}
+        for event in document["events"]:
+            if event["type"] == "hydration":
+                found = {one["name"]: one for one in event["features"]}
+            elif event["type"] == "feature-updated":
+                found[event["feature"]["name"]] = event["feature"]
+            elif event["type"] == "feature-removed":
+                found.pop(event["featureName"], None)
+    texts = {name: json.dumps(one, sort_keys=True) for name, one in found.items()}
+    kept = [document.get("segments"), *(one for one in document.get("events", ()) if "segment" in one["type"])]
+    return texts, json.dumps(kept, sort_keys=True)
 
 
 def _text(value: Any) -> str:
