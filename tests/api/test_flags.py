@@ -85,7 +85,9 @@ async def test_without_providers_there_are_no_flags(gateway: Gateway) -> None:
 
 async def test_who_denied_personalization_gets_defaults_and_is_told_why(flagged: Gateway, made: Made) -> None:
     token = await ann(flagged)
-    consent = 'mutation { setConsent(input: {purposes: {personalization: DENIED}, source: "test"}) { errors { code } } }'
+    consent = (
+        'mutation { setConsent(input: {purposes: {personalization: DENIED}, source: "test"}) { errors { code } } }'
+    )
     await flagged.ask(consent, token)
     await flagged.derive()
     flags = (await flagged.ask(FLAGS, token))["me"]["flags"]

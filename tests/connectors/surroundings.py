@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -82,6 +82,13 @@ async def all_of(provider: FlagProvider[Any], context: FlagContext) -> Mapping[s
 async def next_change(changes: AsyncIterator[frozenset[str]]) -> frozenset[str]:
     async with asyncio.timeout(PATIENCE):
         return await anext(changes)
+
+
+async def until(found: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what comes by itself."""
+    async with asyncio.timeout(PATIENCE):
+        while not await found():
+            await asyncio.sleep(0.05)
 
 
 async def held_up(provider: FlagProvider[Any], context: FlagContext) -> float:

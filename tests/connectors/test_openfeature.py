@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
@@ -16,7 +15,7 @@ from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvid
 from pydantic import ValidationError
 
 from gateway.plugin import FlagReason, PluginError
-from tests.connectors.surroundings import all_of, next_change, one, opened, person, surroundings
+from tests.connectors.surroundings import all_of, next_change, one, opened, person, surroundings, until
 
 FLAGS: dict[str, Any] = {
     "banner": {
@@ -40,9 +39,9 @@ FLAGS: dict[str, Any] = {
 }
 
 
-def write(file: Path, flags: dict[str, Any]) -> None:
+def write(file: Path, flags: dict[str, Any] | str) -> None:
     fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps({"flags": flags}))
+    fresh.write_text(flags if isinstance(flags, str) else json.dumps({"flags": flags}))
     fresh.replace(file)
 
 
@@ -114,19 +113,23 @@ async def test_a_change_of_the_file_is_told_once_it_counts(flagd: OpenFeature, f
 
 
 async def test_a_file_that_breaks_leaves_the_last_good_flags(flagd: OpenFeature, file: Path) -> None:
-    file.write_text("{")
-    while (await flagd.check()).ok:
-        await asyncio.sleep(0.05)
+    async def broken() -> bool:
+        return not (await flagd.check()).ok
+
+    async def whole() -> bool:
+        return (await flagd.check()).ok
+
+    write(file, "{")
+    await until(broken)
     assert (await flagd.check()).hint
     assert (await one(flagd, "theme", person())).value == "light"
     write(file, FLAGS)
-    while not (await flagd.check()).ok:
-        await asyncio.sleep(0.05)
+    await until(whole)
 
 
 async def test_a_file_that_holds_no_flags_refuses_to_open(file: Path) -> None:
     threads = {one for one in threading.enumerate() if not one.name.startswith("asyncio_")}
-    file.write_text("[]")
+    write(file, "[]")
     provider = OpenFeature(OpenFeatureConfig(file=file, poll_seconds=0.1), surroundings())
     with pytest.raises(PluginError, match="cannot be used") as refused:
         await provider.open()

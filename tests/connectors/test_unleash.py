@@ -44,9 +44,10 @@ FEATURES = [
 ]
 
 
-def write(file: Path, features: list[dict[str, Any]], **more: Any) -> None:
+def write(file: Path, features: list[dict[str, Any]] | str, **more: Any) -> None:
     fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps({"version": 2, "features": features, **more}))
+    document = {"version": 2, "features": features, **more}
+    fresh.write_text(features if isinstance(features, str) else json.dumps(document))
     fresh.replace(file)
 
 
@@ -96,7 +97,7 @@ async def test_features_of_a_file(unleash: Unleash) -> None:
 async def test_a_change_of_the_file_is_told(unleash: Unleash, file: Path) -> None:
     changes = unleash.changes()
     assert await next_change(changes) == {one["name"] for one in FEATURES}
-    file.write_text("{")  # half written: the last good features stay
+    write(file, "{")  # half written: the last good features stay
     write(file, [*FEATURES[1:], feature("new")])
     assert await next_change(changes) == {"banner", "new"}
     write(file, [*FEATURES[1:], feature("new")], segments=[{"id": 1, "constraints": []}])
@@ -114,7 +115,7 @@ async def test_the_context(file: Path) -> None:
 
 
 async def test_a_file_that_holds_no_features_refuses_to_open(file: Path) -> None:
-    file.write_text("[]")
+    write(file, "[]")
     with pytest.raises(PluginError, match="does not start"):
         await Unleash(UnleashConfig(file=file), surroundings()).open()
 
@@ -149,10 +150,17 @@ def test_a_source_is_needed() -> None:
 
 def specifications() -> Iterator[Any]:
     if not CASES.exists():
-        yield pytest.param(None, marks=pytest.mark.skip(reason="Unleash's client specification is not beside the project"))
+        yield pytest.param(
+            None, marks=pytest.mark.skip(reason="Unleash's client specification is not beside the project")
+        )
         return
     for name in json.loads((CASES / "index.json").read_text()):
         yield pytest.param(CASES / name, id=name.removesuffix(".json"))
+
+
+def read(specification: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(specification.read_text())
+    return document
 
 
 def context_of(case: Mapping[str, Any]) -> FlagContext:
@@ -164,9 +172,8 @@ def context_of(case: Mapping[str, Any]) -> FlagContext:
 
 @pytest.mark.parametrize("specification", list(specifications()))
 async def test_the_clients_specification(specification: Path, tmp_path: Path) -> None:
-    document = json.loads(specification.read_text())
-    state, file = document["state"], tmp_path / "features.json"
-    file.write_text(json.dumps(state))
+    document, file = read(specification), tmp_path / "features.json"
+    write(file, json.dumps(document["state"]))
     async with opened(Unleash(UnleashConfig(file=file), surroundings())) as provider:
         for case in document.get("tests", ()):
             found = await one(provider, case["toggleName"], context_of(case))

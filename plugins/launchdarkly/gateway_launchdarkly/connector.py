@@ -77,7 +77,7 @@ class LaunchDarklyConfig(Config):
     stream: bool = Field(True, description="Stream flags; false polls every 30 seconds.")
     send_events: bool = Field(
         False,
-        description="Send LaunchDarkly evaluation events, for its experiments: with the user's key, without attributes.",
+        description="Send LaunchDarkly events of evaluations, for experiments: with the user's key, no attributes.",
     )
     start_seconds: float = Field(10.0, ge=0, le=60, description="How long the start waits for the first flags.")
     user_key: Literal["userId", "targetingKey"] = Field(
