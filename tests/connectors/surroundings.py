@@ -87,7 +87,7 @@ async def next_change(changes: AsyncIterator[frozenset[str]]) -> frozenset[str]:
 async def until(found: Callable[[], Awaitable[bool]]) -> None:
     """Wait for what comes by itself."""
     async with asyncio.timeout(PATIENCE):
-        while not await found():
+        while not await found():  # noqa: ASYNC110 - vendors have no event for it
             await asyncio.sleep(0.05)
 
 
@@ -105,5 +105,6 @@ async def held_up(provider: FlagProvider[Any], context: FlagContext) -> float:
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0)
     await provider.evaluate(None, context)
+    await asyncio.sleep(0)
     watching.cancel()
     return worst

@@ -186,7 +186,7 @@ class LaunchDarkly(FlagProvider[LaunchDarklyConfig], WebhookSource[LaunchDarklyC
     def _settings(self) -> SdkConfig:
         given = self.config
         return SdkConfig(
-            "" if given.sdk_key is None else given.sdk_key.reveal(),
+            "files" if given.sdk_key is None else given.sdk_key.reveal(),
             base_uri=given.base_uri,
             stream_uri=given.stream_uri,
             events_uri=given.events_uri,

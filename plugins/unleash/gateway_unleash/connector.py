@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, FilePath, model_validator
-from UnleashClient import UnleashClient
 from UnleashClient.cache import BaseCache
+from UnleashClient.clients.unleash_client import UnleashClient
 from UnleashClient.constants import FEATURES_URL
 from UnleashClient.events import BaseEvent, UnleashFetchedEvent
 from UnleashClient.utils import InstanceAllowType
@@ -31,9 +31,11 @@ from gateway.plugin import (
 )
 
 _NAME, _VERSION = "unleash", "1.0.0"
-_TURN = 16
+_TURN = 4
 #: Fields of Unleash's context; every other attribute is one of its properties.
 _FIELDS = ("appName", "currentTime", "environment", "remoteAddress", "sessionId")
+#: In a feature as JSON: it, or a strategy of it, has variants.
+_VARIANTS = '"variants": [{'
 #: Below every level: what is asked for and not there is no warning.
 _SILENT = 1
 
@@ -140,7 +142,8 @@ class Unleash(FlagProvider[UnleashConfig]):
                 key, reason=FlagReason.ERROR, error="FLAG_NOT_FOUND", message="Unleash has no such feature."
             )
         enabled = client.is_enabled(key, dict(context))
-        variant = client.get_variant(key, dict(context)) if enabled else {}
+        # The engine reads the whole context again for it: not where there is nothing to choose from.
+        variant = client.get_variant(key, dict(context)) if enabled and _VARIANTS in self._known[key] else {}
         metadata: dict[str, Any] = {"enabled": enabled}
         if not variant.get("enabled"):
             reason = FlagReason.TARGETING_MATCH if enabled else FlagReason.DEFAULT

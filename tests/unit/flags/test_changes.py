@@ -30,7 +30,7 @@ async def test_changes_come_in_order_and_resume_behind_a_cursor() -> None:
     changes.tell("main", frozenset({"a"}))
     changes.tell("other", frozenset({"x"}))
     changes.tell("main", None)
-    assert (await heard(listening)).keys == {"a"}
+    assert (await heard(listening)).keys == frozenset({"a"})
     second = await heard(listening)
     assert second.keys is None
     again = changes.listen("main", first.cursor)
@@ -38,7 +38,7 @@ async def test_changes_come_in_order_and_resume_behind_a_cursor() -> None:
     behind = changes.listen("main", second.cursor)
     await heard(behind)
     changes.tell("main", frozenset({"b"}))
-    assert (await heard(behind)).keys == {"b"}
+    assert (await heard(behind)).keys == frozenset({"b"})
 
 
 async def test_more_than_is_kept_is_told_as_lost() -> None:
@@ -85,7 +85,7 @@ async def test_providers_are_followed_and_heard_again_after_they_fail(monkeypatc
     async with flags.following():
         assert (await heard(listening)).keys is None  # what changed while nobody listened, nobody knows
         made.change("a", always(2))
-        assert (await heard(listening)).keys == {"a"}
+        assert (await heard(listening)).keys == frozenset({"a"})
     assert asyncio.all_tasks() <= tasks
 
 

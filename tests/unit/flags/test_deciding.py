@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -141,14 +142,14 @@ async def test_what_never_ends_is_not_begun_over_and_over() -> None:
 @pytest.mark.parametrize("wrong", ["short", "order", "kind"])
 async def test_answers_that_are_none_count_as_failures(wrong: str) -> None:
     made = Made(a=always(1), b=always(2))
-    results: list[Any] = {
+    answers: dict[str, list[Any]] = {
         "short": [FlagResult("a")],
         "order": [FlagResult("b"), FlagResult("a")],
         "kind": ["a", "b"],
-    }[wrong]
+    }
 
-    async def evaluate(*_: object) -> list[Any]:
-        return results
+    async def evaluate(keys: Sequence[str] | None, context: FlagContext) -> Sequence[FlagResult]:
+        return answers[wrong]
 
     made.evaluate = evaluate  # type: ignore[method-assign]
     found = await Flags([made]).evaluate("main", ["a", "b"], ANN)
