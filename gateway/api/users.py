@@ -262,14 +262,13 @@ class User(Node):
     @field(
         source=Source.loader("flags"),
         policy=JOURNEYS,
+        size=20,
         description="Feature flags as the configured providers decide them for this user, by traits and journey; in "
         "process, and without recording anything. By the rules of now, whatever `asOf` says.",
-        size=20,
     )
     async def flags(self, info: Info, keys: Keys = None) -> list[Flag]:
-        wanted = checked_keys(keys)
         subject = await subject_of(info.context, self.state, await self.known_as(info.context))
-        return [Flag(decision=one) for one in await decided(info.context, wanted, subject)]
+        return [Flag(decision=one) for one in await decided(info.context, checked_keys(keys), subject)]
 
     @field(source=Source.many("journeys", "user"), policy=JOURNEYS, description="Their runs, the last active first.")
     async def journeys(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> JourneyConnection:

@@ -365,7 +365,8 @@ def test_a_changed_flag_becomes_an_event_without_who_changed_it() -> None:
         },
     }
     assert list(webhook().parse(signed({**ENTRY, "kind": "member"}))) == []
-    for wrong in ([], {"kind": "flag"}, "text"):
+    wrongs: list[object] = [[], {"kind": "flag"}, "text"]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="no entry"):
             list(webhook().parse(signed(wrong)))
 

@@ -66,25 +66,26 @@ _ERRORS = {
 class LaunchDarklyConfig(Config):
     """Either `sdk_key`, or `files`."""
 
-    sdk_key: Secret | None = Field(None, description="The environment's SDK key.")
+    sdk_key: Secret | None = Field(default=None, description="The environment's SDK key.")
     files: list[FilePath] = Field(
         default_factory=list, description="Files of flag definitions as the SDK's `Files` reads them, instead."
     )
-    poll_seconds: float = Field(1.0, ge=0.1, le=60, description="How often the files are looked at.")
-    base_uri: str = Field("https://sdk.launchdarkly.com", description="Where polls go, as to a relay proxy.")
-    stream_uri: str = Field("https://stream.launchdarkly.com", description="Where flags are streamed from.")
-    events_uri: str = Field("https://events.launchdarkly.com", description="Where evaluation events go.")
-    stream: bool = Field(True, description="Stream flags; false polls every 30 seconds.")
+    poll_seconds: float = Field(default=1.0, ge=0.1, le=60, description="How often the files are looked at.")
+    base_uri: str = Field(default="https://sdk.launchdarkly.com", description="Where polls go, as to a relay proxy.")
+    stream_uri: str = Field(default="https://stream.launchdarkly.com", description="Where flags are streamed from.")
+    events_uri: str = Field(default="https://events.launchdarkly.com", description="Where evaluation events go.")
+    stream: bool = Field(default=True, description="Stream flags; false polls every 30 seconds.")
     send_events: bool = Field(
-        False,
+        default=False,
         description="Send LaunchDarkly events of evaluations, for experiments: with the user's key, no attributes.",
     )
-    start_seconds: float = Field(10.0, ge=0, le=60, description="How long the start waits for the first flags.")
+    start_seconds: float = Field(default=10.0, ge=0, le=60, description="How long the start waits for the first flags.")
     user_key: Literal["userId", "targetingKey"] = Field(
-        "userId", description="What contexts are keyed by: the userId where it is known, or always the gateway's id."
+        default="userId",
+        description="What contexts are keyed by: the userId where it is known, or always the gateway's id.",
     )
-    webhook_secret: Secret | None = Field(None, description="The secret of LaunchDarkly's signed webhook.")
-    webhook_secret_before: Secret | None = Field(None, description="The one before, while it is being changed.")
+    webhook_secret: Secret | None = Field(default=None, description="The secret of LaunchDarkly's signed webhook.")
+    webhook_secret_before: Secret | None = Field(default=None, description="The one before, while it is being changed.")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> LaunchDarklyConfig:

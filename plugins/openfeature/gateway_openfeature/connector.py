@@ -40,10 +40,12 @@ _DEFAULTS: Mapping[FlagType, Any] = {"boolean": False, "string": "", "integer": 
 class OpenFeatureConfig(Config):
     """Either `file`, or `provider` with its `arguments`."""
 
-    file: FilePath | None = Field(None, description="A file of flagd's flag definitions, JSON or YAML; it is watched.")
-    poll_seconds: float = Field(1.0, ge=0.1, le=60, description="How often the file is looked at.")
+    file: FilePath | None = Field(
+        default=None, description="A file of flagd's flag definitions, JSON or YAML; it is watched."
+    )
+    poll_seconds: float = Field(default=1.0, ge=0.1, le=60, description="How often the file is looked at.")
     provider: str | None = Field(
-        None, pattern=r"^[\w.]+:\w+$", description="Another provider, as `package.module:Class`."
+        default=None, pattern=r"^[\w.]+:\w+$", description="Another provider, as `package.module:Class`."
     )
     arguments: dict[str, Any] = Field(default_factory=dict, description="What its class is called with.")
     flags: dict[str, FlagType] = Field(
@@ -52,7 +54,7 @@ class OpenFeatureConfig(Config):
         "all flags. A file tells its own.",
     )
     blocking: bool = Field(
-        False, description="Evaluate in a thread: for a provider that asks the network each time, or is slow."
+        default=False, description="Evaluate in a thread: for a provider that asks the network each time, or is slow."
     )
 
     @model_validator(mode="after")

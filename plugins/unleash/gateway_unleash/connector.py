@@ -44,21 +44,23 @@ class UnleashConfig(Config):
     """`url` with `token`, or `file`, or both: then the file serves until the server has answered."""
 
     url: str | None = Field(
-        None, pattern=r"^https?://", description="The server's API, such as https://unleash.example/api."
+        default=None, pattern=r"^https?://", description="The server's API, such as https://unleash.example/api."
     )
-    token: Secret | None = Field(None, description="A token for backends (`client`).")
+    token: Secret | None = Field(default=None, description="A token for backends (`client`).")
     file: FilePath | None = Field(
-        None,
+        default=None,
         description="Features as `/api/client/features` gives them. Without `url` they are all, and it is watched.",
     )
-    app_name: str = Field("journey-gateway", description="What the server knows this application by.")
-    refresh_seconds: int = Field(15, ge=1, le=3600, description="How often the server is asked, or the file looked at.")
-    request_seconds: int = Field(5, ge=1, le=60, description="How long one request may take.")
+    app_name: str = Field(default="journey-gateway", description="What the server knows this application by.")
+    refresh_seconds: int = Field(
+        default=15, ge=1, le=3600, description="How often the server is asked, or the file looked at."
+    )
+    request_seconds: int = Field(default=5, ge=1, le=60, description="How long one request may take.")
     metrics: bool = Field(
-        True, description="Tell the server how often flags were evaluated; it holds nothing of users."
+        default=True, description="Tell the server how often flags were evaluated; it holds nothing of users."
     )
     user_key: Literal["userId", "targetingKey"] = Field(
-        "userId", description="Unleash's `userId`: the userId where it is known, or always the gateway's id."
+        default="userId", description="Unleash's `userId`: the userId where it is known, or always the gateway's id."
     )
 
     @model_validator(mode="after")
