@@ -25,8 +25,9 @@ _FLAGS = Source.loader("flags")
 
 
 @strawberry.type(
+    name="FlagChange",
     description="Flags changed: their rules, or what they are for the user who is watched. Unlike other cursors, this "
-    "one is of one process of the gateway; where it cannot go on, the gap says so."
+    "one is of one process of the gateway; where it cannot go on, the gap says so.",
 )
 class FlagNews(Change):
     """A message of `flagChanged`."""

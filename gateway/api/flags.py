@@ -37,7 +37,7 @@ Keys = Annotated[
 ]
 
 
-@strawberry.enum(description="Why a flag has its value, in OpenFeature's words.")
+@strawberry.enum(name="FlagReason", description="Why a flag has its value, in OpenFeature's words.")
 class Why(Enum):
     """Reasons."""
 

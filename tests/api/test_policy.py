@@ -45,6 +45,8 @@ TYPES = {
     "Stage": "journeys own",
     "Touchpoint": "journeys own",
     "JourneyChange": "journeys own",
+    "Flag": "journeys own",
+    "FlagChange": "journeys own",
     "EventChange": "events own",
     "Event": "events own",
     "UntypedEvent": "events own",
@@ -92,6 +94,7 @@ FIELDS = {
     "QuarantinedEvent.original": "operator pii",
     "Mutation.track": "sender own",
     "Mutation.identify": "sender own",
+    "Mutation.recordExposure": "sender own",
     "Query.identityLog": "decider",
     "Mutation.mergeUsers": "decider",
     "Mutation.splitUser": "decider",
@@ -109,6 +112,7 @@ FIELDS = {
     "User.refusedLinks": "journeys pii",
     "Subscription.journeyChanged": "journeys own",
     "Subscription.eventStored": "events own",
+    "Subscription.flagChanged": "journeys own",
     "User.traits": "journeys pii own",
     "User.identities": "journeys pii own",
     "User.events": "events own",
@@ -129,6 +133,7 @@ FIELDS = {
 # Ids and parts of lists and messages say nothing by themselves.
 OPEN = {"id", "cursor", "gap"}
 OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
+OPEN_TYPES |= {"RecordExposurePayload"}
 
 VALUES = {
     "id": '"user_00000000000000000000000000000000"',
