@@ -56,7 +56,7 @@ class Provider:
         began = self._monotonic()
         if began < self._rests_until or len(self._given_up) >= MOST_GIVEN_UP:
             return Answered(failure=f"{self.name} rests after it failed")
-        task = asyncio.ensure_future(self.provider.evaluate(keys, context))
+        task = asyncio.create_task(self._evaluated(keys, context))
         try:
             await asyncio.wait((task,), timeout=seconds)
         except asyncio.CancelledError:
@@ -82,6 +82,9 @@ class Provider:
         """End what was given up, as far as it lets itself be ended."""
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=1)
+
+    async def _evaluated(self, keys: Sequence[str] | None, context: FlagContext) -> Sequence[FlagResult]:
+        return await self.provider.evaluate(keys, context)
 
     def _give_up(self, task: asyncio.Task[Any]) -> None:
         task.cancel()

@@ -146,6 +146,7 @@ VALUES = {
 INPUTS = {
     "track": '{event: "A"}',
     "replayQuarantine": "{ids: []}",
+    "recordExposure": "{exposures: []}",
     "mergeUsers": '{users: [], reason: "r", dryRun: true}',
     "setConsent": '{purposes: {}, source: "s"}',
     "eraseUser": '{user: {userId: "nobody"}, reason: "r", dryRun: true}',

@@ -156,6 +156,12 @@ async def test_answers_that_are_none_count_as_failures(wrong: str) -> None:
     assert {one.error for one in found} == {"GENERAL"}
 
 
+async def test_a_provider_that_is_not_even_asynchronous_fails_alone() -> None:
+    bad, good = Made("bad"), Made("good", a=always(1))
+    bad.evaluate = lambda keys, context: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    assert await values(Flags([bad, good]), "a") == {"a": 1}
+
+
 async def test_a_value_that_json_does_not_know_is_an_error_of_its_flag() -> None:
     made = Made(a=always(object()), b=always({"deep": [1, 2.5, None]}), c=always({1, 2}))
     found = {one.key: one for one in await Flags([made]).evaluate("main", None, ANN)}
