@@ -138,6 +138,18 @@ async def test_a_user_hears_of_their_flags_as_rules_traits_and_journey_change(fl
         assert told(await socket.news()) == {"plan": None, "theme": "dark"}
 
 
+async def test_time_alone_may_change_flags(flagged: Gateway, made: Made) -> None:
+    await ann(flagged)
+    made.rules["status"] = attribute("journey.purchase.status")
+    async with flagged.socket(await flagged.api_key()) as socket:
+        await socket.subscribe(CHANGED, keys=["status"], user={"userId": "ann"})
+        assert told(await socket.news()) == {"status": "active"}
+        flagged.clock.at += 8 * 24 * 3_600_000
+        assert flagged._lease is not None
+        await flagged.deriver._sweep(flagged._lease)
+        assert told(await socket.news()) == {"status": "abandoned"}
+
+
 async def test_a_user_may_watch_before_the_first_event(flagged: Gateway) -> None:
     async with flagged.socket(flagged.token(userId="new")) as socket:
         await socket.subscribe(CHANGED, keys=["plan"])
