@@ -33,6 +33,7 @@ from gateway.model.identity import MAX_ID_CHARS, SURROGATE, Identity
 from gateway.plugin import FlagReason
 
 MAX_BODY_BYTES = 64 * 1024
+MOST_ATTRIBUTES = 200
 #: A user's own token is in a browser, where anybody may ask on and on: requests a second, after a burst.
 USER_RATE, USER_BURST = 10.0, 100.0
 
@@ -162,6 +163,8 @@ async def _read(request: Request) -> dict[str, Any]:
     context = data.get("context") if isinstance(data, dict) else None
     if not isinstance(context, dict):
         raise _Wrong("INVALID_CONTEXT", "There is no `context`, or it is no object.")
+    if len(context) > MOST_ATTRIBUTES:
+        raise _Wrong("INVALID_CONTEXT", f"The context has more than {MOST_ATTRIBUTES} attributes.")
     return context
 
 

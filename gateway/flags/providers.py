@@ -1,7 +1,8 @@
 """One provider at arm's length: whatever it does, its caller gets an answer in time.
 
-A provider that fails or is late again and again rests, so that it does not slow down every query; the rest is the
-longer, the longer it kept the gateway.
+A provider that is late again and again rests, so that it does not slow down every query; the rest is the longer, the
+longer it kept the gateway. One that raises does not: that costs nobody time, and may be the doing of one user's
+attributes, who must not take flags away from all others.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.plugin import FlagContext, FlagProvider, FlagReason, FlagResult
 
 log = logging.getLogger("gateway.flags")
 
-#: Failures in a row before it rests, how long at least and at most, and how many times as long as it was late.
+#: Times in a row that it is late before it rests; how long at least and at most, and how many times as long as it took.
 STRIKES = 3
 REST_SECONDS, MOST_REST_SECONDS, REST_TIMES = 5.0, 60.0, 20.0
 #: Keys it is remembered to know, so that what it fails at is not decided by a provider behind it.
@@ -55,25 +56,27 @@ class Provider:
         """The flags with these keys (None: all), within so many seconds. Raises nothing."""
         began = self._monotonic()
         if began < self._rests_until or len(self._given_up) >= MOST_GIVEN_UP:
-            return Answered(failure=f"{self.name} rests after it failed")
+            return Answered(failure=f"{self.name} rests after it was late")
         task = asyncio.create_task(self._evaluated(keys, context))
         try:
             await asyncio.wait((task,), timeout=seconds)
         except asyncio.CancelledError:
             self._give_up(task)
             raise
-        took = self._monotonic() - began
         if not task.done():
             self._give_up(task)
-            return self._failed("TimeoutError", f"{self.name} did not answer within {seconds:g} s", took)
-        try:
-            results = _checked(keys, task.result())
-        except (Exception, asyncio.CancelledError) as error:
-            return self._failed(type(error).__name__, f"{self.name} failed ({type(error).__name__})", took)
+            self._late(self._monotonic() - began)
+            return Answered(failure=f"{self.name} did not answer within {seconds:g} s")
+        said, took = task.result()
         if took > seconds:  # it came, but held everything up meanwhile
-            self._strike("Late", took)
+            self._late(took)
         else:
             self._strikes = 0
+        if isinstance(said, BaseException):
+            error = type(said).__name__
+            log.info("a flag provider failed", extra={"provider": self.name, "error": error})
+            return Answered(failure=f"{self.name} failed ({error})")
+        results = said
         if len(self.known) < MOST_KNOWN:
             self.known.update(result.key for result in results if result.error != NOT_FOUND)
         return Answered(results)
@@ -83,8 +86,17 @@ class Provider:
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=1)
 
-    async def _evaluated(self, keys: Sequence[str] | None, context: FlagContext) -> Sequence[FlagResult]:
-        return await self.provider.evaluate(keys, context)
+    async def _evaluated(
+        self, keys: Sequence[str] | None, context: FlagContext
+    ) -> tuple[list[FlagResult] | BaseException, float]:
+        """What it says, or raises, and how long itself took: not how long it had to wait for its turn."""
+        began = self._monotonic()
+        said: list[FlagResult] | BaseException
+        try:
+            said = _checked(keys, await self.provider.evaluate(keys, context))
+        except (Exception, asyncio.CancelledError) as error:  # the latter when it was given up, or of its own making
+            said = error
+        return said, self._monotonic() - began
 
     def _give_up(self, task: asyncio.Task[Any]) -> None:
         task.cancel()
@@ -96,17 +108,13 @@ class Provider:
         if not task.cancelled():
             task.exception()  # nobody asks for it any more
 
-    def _failed(self, error: str, words: str, took: float) -> Answered:
-        self._strike(error, took)
-        return Answered(failure=words)
-
-    def _strike(self, error: str, took: float) -> None:
+    def _late(self, took: float) -> None:
         self._strikes += 1
         if self._strikes >= STRIKES:
             rest = min(MOST_REST_SECONDS, max(REST_SECONDS, REST_TIMES * took))
             self._rests_until = self._monotonic() + rest
-            self._strikes = STRIKES - 1  # one more failure after the rest is enough
-            log.warning("a flag provider rests", extra={"provider": self.name, "error": error, "seconds": rest})
+            self._strikes = STRIKES - 1  # once more after the rest is enough
+            log.warning("a flag provider is late, and rests", extra={"provider": self.name, "rest": rest})
 
 
 def _checked(keys: Sequence[str] | None, results: Any) -> list[FlagResult]:

@@ -16,6 +16,7 @@ from gateway.model.journey import UserState
 from gateway.plugin import FlagContext
 
 PURPOSE: Purpose = "personalization"
+LONGEST_NAME = 255
 #: Names, or beginnings of names, that only the gateway gives a value.
 OWN = frozenset(
     {"anonymous", "consent", "events", "firstSeen", "journey", "lastSeen", "sessions", "targetingKey", "traits"}
@@ -75,4 +76,5 @@ def _of_identities(identities: Sequence[Identity]) -> dict[str, Any]:
 
 
 def _foreign(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (given or {}).items() if name.partition(".")[0] not in OWN}
+    named = {name: value for name, value in (given or {}).items() if len(name) <= LONGEST_NAME}
+    return {name: value for name, value in named.items() if name.partition(".")[0] not in OWN}

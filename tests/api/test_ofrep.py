@@ -192,6 +192,7 @@ async def test_an_etag_spares_what_is_known(ofrep: Ofrep, made: Made) -> None:
         ({"context": {"targetingKey": ""}}, "TARGETING_KEY_MISSING"),
         ({"context": {"targetingKey": 7}}, "INVALID_CONTEXT"),
         ({"context": {"targetingKey": "k" * 256}}, "INVALID_CONTEXT"),
+        ({"context": dict.fromkeys((str(number) for number in range(201)), 1)}, "INVALID_CONTEXT"),
         ({"context": {"targetingKey": "k", "more": "x" * 70_000}}, "GENERAL"),
     ],
 )

@@ -22,7 +22,11 @@ from gateway_launchdarkly.connector import LaunchDarkly, LaunchDarklyConfig
 from ldclient.integrations.test_data import TestData
 from pydantic import ValidationError
 
+from gateway.model.scope import Scope
+from gateway.pipeline.intake import Delivery
 from gateway.plugin import Denied, FlagReason, RawRequest, Secret, Verified
+from gateway.store.database import Database
+from tests.api.gateway_api import WORKSPACE, Gateway, load_shop
 from tests.connectors.surroundings import all_of, next_change, one, opened, person, surroundings
 from tests.pace import PATIENCE
 
@@ -369,6 +373,16 @@ def test_a_changed_flag_becomes_an_event_without_who_changed_it() -> None:
     for wrong in wrongs:
         with pytest.raises(ValueError, match="no entry"):
             list(webhook().parse(signed(wrong)))
+
+
+async def test_the_event_of_a_changed_flag_is_stored_once(database: Database) -> None:
+    gateway = Gateway(database, load_shop())
+    await gateway.prepare()
+    for _ in range(2):
+        receipt = await gateway.intake.ingest(Delivery(WORKSPACE, "flags", list(webhook().parse(signed(ENTRY)))))
+        assert not receipt.problems
+    (event,) = await gateway.events.page(Scope.system(WORKSPACE), limit=10)
+    assert (event.name, event.at, event.properties["key"]) == ("Flag Changed", 1_795_255_200_000, "banner")
 
 
 def test_either_a_key_or_files_are_needed(file: Path) -> None:

@@ -48,6 +48,10 @@ async def raises() -> None:
     raise ValueError("the canary of an attribute")
 
 
+async def cancels() -> None:
+    raise asyncio.CancelledError
+
+
 async def hangs() -> None:
     await asyncio.sleep(PATIENCE * 10)
 
@@ -62,7 +66,13 @@ async def swallows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "said"), [(raises, "failed (ValueError)"), (hangs, "did not answer"), (swallows, "did not answer")]
+    ("before", "said"),
+    [
+        (raises, "failed (ValueError)"),
+        (cancels, "failed (CancelledError)"),
+        (hangs, "did not answer"),
+        (swallows, "did not answer"),
+    ],
 )
 async def test_a_provider_that_fails_becomes_an_error_of_its_flags_alone(
     before: Any, said: str, caplog: pytest.LogCaptureFixture
@@ -83,23 +93,33 @@ async def test_a_provider_that_fails_becomes_an_error_of_its_flags_alone(
     assert "canary" not in caplog.text + a.because
 
 
-async def test_a_provider_that_fails_again_and_again_rests_and_is_tried_anew() -> None:
+async def test_a_provider_that_is_late_again_and_again_rests_and_is_tried_anew() -> None:
     now = [0.0]
     made = Made(a=always(1))
     provider = Provider(made, lambda: now[0])
-    made.before = raises
+    made.before = hangs
     for _ in range(STRIKES):
-        assert (await provider.ask(["a"], ANN.context, 1)).failure
+        assert "did not answer" in str((await provider.ask(["a"], ANN.context, 0.01)).failure)
     asked = len(made.asked)
-    assert "rests" in str((await provider.ask(["a"], ANN.context, 1)).failure)
+    assert "rests" in str((await provider.ask(["a"], ANN.context, 0.01)).failure)
     assert len(made.asked) == asked
     now[0] += REST_SECONDS
-    assert (await provider.ask(["a"], ANN.context, 1)).failure  # one more try, and it rests again
-    assert (await provider.ask(["a"], ANN.context, 1)).failure
+    assert (await provider.ask(["a"], ANN.context, 0.01)).failure  # one more try, and it rests again
+    assert (await provider.ask(["a"], ANN.context, 0.01)).failure
     assert len(made.asked) == asked + 1
     now[0] += REST_SECONDS
     made.before = None
     assert (await provider.ask(["a"], ANN.context, 1)).results
+    await provider.close()
+
+
+async def test_what_one_users_attributes_break_stays_with_that_user() -> None:
+    made = Made(a=lambda context: 1 if context.targeting_key == "ann" else 1 / 0)
+    flags = Flags([made])
+    for _ in range(STRIKES * 3):
+        (found,) = await flags.evaluate("main", ["a"], Subject(FlagContext("eve")))
+        assert found.error == "GENERAL"
+    assert await values(flags, "a") == {"a": 1}
 
 
 async def test_a_provider_that_blocks_the_loop_rests_the_longer() -> None:

@@ -60,6 +60,7 @@ def test_what_a_request_says_never_stands_where_the_gateway_speaks() -> None:
         "journey.checkout.stage": "done",
         "consent.personalization": True,
         "events": 10**6,
+        "x" * 256: "too long a name",
     }
     attributes = known_subject(state(traits={"plan": "pro"}), [KNOWN], {}, HOUR, asked).context.attributes
     assert (attributes["device"], attributes["plan"], attributes["traits.plan"]) == ("phone", "pro", "pro")
