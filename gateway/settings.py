@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from gateway.configuration import SECRET, Between, Checked, Example, Option, Reader, Reading
+from gateway.configuration import SECRET, Between, Checked, Example, Option, Reader, Reading, Tables
 from gateway.configuration.origins import read_origin
 from gateway.errors import InvalidInput
 
@@ -140,6 +140,12 @@ class Settings:
     intake_budget_bytes: Annotated[int, Between(1_000_000, 100_000_000_000)] = 64_000_000
     disk_free_percent: Annotated[float, Between(0, 50)] = 5.0
     erase_again_seconds: Annotated[float, Between(0, 86_400)] = 60.0
+    plugins: Annotated[tuple[str, ...], Example("acme")] = ()
+    load_plugins: Annotated[tuple[str, ...] | None, Example("hubspot,slack")] = None
+    plugins_dir: Annotated[Path | None, Example("plugins")] = None
+    strict_plugins: bool = False
+    trace_plugins: bool = False
+    connectors: Tables = field(default_factory=Tables)
 
 
 _HELP = {
@@ -178,6 +184,12 @@ _HELP = {
     "max_connections": "most connections at a time; further requests are answered 503",
     "intake_budget_bytes": "most bytes of events a process holds at a time; further requests are answered 503",
     "erase_again_seconds": "when an erasure deletes once more what was on its way in when it began; then it is done",
+    "plugins": "plugins to load that have no connector under `connectors`, separated by commas",
+    "load_plugins": "load only these of the enabled plugins; set to nothing (`GATEWAY_LOAD_PLUGINS=`): none, safe mode",
+    "plugins_dir": "a folder with one-file plugins (`acme.py`), loaded beside those that are installed",
+    "strict_plugins": "a plugin that does not load stops the start, instead of being left out and shown",
+    "trace_plugins": "log every call of a plugin: which, what, how long, how it ended (no arguments)",
+    "connectors": "configured connectors: tables `[connectors.<instance>]`, each with `use` and its own settings",
     "disk_free_percent": "below so much free space on MongoDB's disk no events are taken; 0: the disk is not watched",
 }
 
@@ -186,7 +198,7 @@ READER = Reader(Settings, PREFIX, FILE)
 
 def explained() -> dict[str, str]:
     """Each setting with its explanation."""
-    return {field.name: _HELP[field.name] for field in fields(Settings)}
+    return {each.name: _HELP[each.name] for each in fields(Settings)}
 
 
 def environment_names() -> dict[str, str]:

@@ -137,7 +137,11 @@ def refusals(
 ) -> dict[tuple[tuple[str, str], tuple[str, str]], str | None]:
     """Every link that was ever said, and why it does not hold in the end (None: it does)."""
     events = list(events)
-    found = crowd(events, user_ids, anonymous_ids)
+    return links(crowd(events, user_ids, anonymous_ids), events)
+
+
+def links(found: Crowd, events: Iterable[Event]) -> dict[tuple[tuple[str, str], tuple[str, str]], str | None]:
+    """Every link among the events that made this crowd, and why it does not hold in the end (None: it does)."""
     return {pair: found.why_not(*pair) for event in events if (pair := edge(event)) is not None}
 
 
@@ -316,30 +320,45 @@ def told(run: list[Note], number: int, journey_map: dict[str, Any]) -> dict[str,
     }
 
 
+def plain_map(stages: list[tuple[str, set[str]]], limit: int) -> dict[str, Any]:
+    """A map as files say it, of (stage, names of events that enter it); the last stage completes it."""
+    plain = [{"key": key, "enter": [{"event": name} for name in sorted(names)]} for key, names in stages]
+    return {"key": "m", "abandonedAfter": limit, "stages": [*plain[:-1], {**plain[-1], "completes": True}]}
+
+
+def briefly(runs: list[dict[str, Any]]) -> list[tuple[str, list[str], int]]:
+    """(status, stages visited, started) of one person's runs."""
+    return [(run["status"], [stay["stage"] for stay in run["stages"]], run["started"]) for run in runs]
+
+
 def journeys(
     events: list[Event], stages: list[tuple[str, set[str]]], limit: int, as_of: int
 ) -> list[tuple[str, list[str], int]]:
     """(status, stages visited, started) of one person's runs through a plain map, whose last stage completes it."""
-    plain = [{"key": key, "enter": [{"event": name} for name in sorted(names)]} for key, names in stages]
-    journey_map = {"key": "m", "abandonedAfter": limit, "stages": [*plain[:-1], {**plain[-1], "completes": True}]}
-    runs = trips(events, journey_map, as_of)
-    return [(run["status"], [stay["stage"] for stay in run["stages"]], run["started"]) for run in runs]
+    return briefly(trips(events, plain_map(stages, limit), as_of))
+
+
+def lives(found: Crowd, events: Iterable[Event]) -> list[tuple[list[tuple[str, str]], list[Event]]]:
+    """Of every person of the crowd who did anything: the identities and the events, both in order."""
+    events = list({event["id"]: event for event in events}.values())
+    everyone = []
+    for identities in found.groups:
+        mine = sorted((event for event in events if sender(event) in identities), key=order)
+        if mine:
+            everyone.append((sorted(identities), mine))
+    return everyone
 
 
 def world(events: Iterable[Event], stages: list[tuple[str, set[str]]], limit: int, as_of: int) -> list[dict[str, Any]]:
     """Every person with sessions and journeys, in an order that does not depend on anything else."""
     events = list({event["id"]: event for event in events}.values())
-    result = []
-    for identities in people(events):
-        mine = sorted((event for event in events if sender(event) in identities), key=order)
-        if not mine:
-            continue
-        result.append(
-            {
-                "identities": sorted(identities),
-                "events": len(mine),
-                "sessions": sessions(mine),
-                "journeys": journeys(mine, stages, limit, as_of),
-            }
-        )
+    result = [
+        {
+            "identities": identities,
+            "events": len(mine),
+            "sessions": sessions(mine),
+            "journeys": journeys(mine, stages, limit, as_of),
+        }
+        for identities, mine in lives(crowd(events), events)
+    ]
     return sorted(result, key=lambda person: person["identities"])

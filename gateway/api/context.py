@@ -21,8 +21,10 @@ from gateway.model.scope import Scope
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
+from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.store.accounting import Accounting
+from gateway.store.derivation import DerivationStatus
 from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.measures import Measures
@@ -44,6 +46,7 @@ class Services:
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
+    derivation: DerivationStatus
     hub: Hub
     consistency: Consistency
     callers: Callers
@@ -51,6 +54,7 @@ class Services:
     privacy: Privacy
     eraser: Eraser
     flags: Flags
+    plugged: Plugged
 
     @property
     def contract(self) -> Contract:

@@ -12,6 +12,7 @@ from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
 from gateway.api.deciding import LOG, IdentityDecisionConnection, decision_page
+from gateway.api.derivation import DERIVATION, DerivationState
 from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
@@ -19,6 +20,7 @@ from gateway.api.journeys import as_node as journey_node
 from gateway.api.kpis import KPIS, Kpi, RangeInput
 from gateway.api.maps import MAPS, JourneyMap, Stage, stage_of
 from gateway.api.nodes import AnyId, Node, split_id
+from gateway.api.plugins import PLUGINS, Plugin, plugins
 from gateway.api.privacy import ERASE, Erasure, erasure_by
 from gateway.api.quarantine import (
     QUARANTINE,
@@ -198,6 +200,15 @@ class Query:
         return None if found is None else Kpi(file=found)
 
     @field(
+        source=Source.loader("plugins"),
+        policy=PLUGINS,
+        size=10,
+        description="The plugins that are enabled in the process that answers, and what is wrong with them.",
+    )
+    def plugins(self, info: Info) -> list[Plugin]:
+        return plugins(info.context)
+
+    @field(
         source=Source.many("quarantine", "workspace"),
         policy=QUARANTINE,
         description="Messages that could not become events, the newest first.",
@@ -224,6 +235,14 @@ class Query:
         source: SourceName = None,
     ) -> IntakeAccounting:
         return await intake_accounting(info.context, range, source)
+
+    @field(
+        source=Source.document("lanes", "*"),
+        policy=DERIVATION,
+        description="How derivation stands: how far behind it is, whose events do not fold, and what befell it.",
+    )
+    def derivation(self) -> DerivationState:
+        return DerivationState()
 
     @field(
         source=Source.one("*", "id"),

@@ -31,12 +31,13 @@ from gateway.api.flag_changes import Flagging
 from gateway.api.flags import Exposing
 from gateway.api.mutations import InputError
 from gateway.api.mutations import Mutation as Sending
+from gateway.api.plugins import holders, join
 from gateway.api.privacy import Private
 from gateway.api.query import Query
 from gateway.api.scalars import SCALARS
 from gateway.api.subscriptions import Subscription as Following
 from gateway.contract import Contract
-from gateway.plugin import check_declared
+from gateway.plugin import GraphqlFields, check_declared
 
 
 @strawberry.type(description="What can be sent and decided.")
@@ -57,25 +58,35 @@ class Schema(strawberry.Schema):
         errors[:] = [presented(error) for error in errors]
 
 
-def build_schema(contract: Contract, extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> strawberry.Schema:
+def build_schema(
+    contract: Contract,
+    extensions: Sequence[Callable[[], SchemaExtension]] = (),
+    added: Sequence[GraphqlFields] = (),
+) -> strawberry.Schema:
     """The schema for a contract; so far the same for all, as no event has fields of its own yet, so that a new version
-    of the contract needs no new schema. `extensions` come around those of the API itself.
+    of the contract needs no new schema. `extensions` come around those of the API itself; `added` are plugins' fields.
 
-    Raises SetupError when a field lacks source, policy or description.
+    Raises SetupError when a field lacks source, policy or description, or is there already.
     """
-    return _built(sort=False, extensions=extensions)
+    return _built(sort=False, extensions=extensions, added=added)
 
 
-def _built(*, sort: bool, extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Schema:
+def _built(
+    *,
+    sort: bool,
+    extensions: Sequence[Callable[[], SchemaExtension]] = (),
+    added: Sequence[GraphqlFields] = (),
+) -> Schema:
     # Sorted it is for reading only: sorting loses how Strawberry's enumerations are written.
     schema = Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[UntypedEvent, InputError],
+        types=[UntypedEvent, InputError, *holders(added)],
         extensions=[*extensions, partial(Admission, Gate()), Told],
         config=StrawberryConfig(disable_field_suggestions=True, sort_schema=sort, scalar_map=SCALARS),
     )
+    join(schema._schema, added)
     check_declared(schema._schema)
     _drop_null_defaults(schema._schema)
     return schema

@@ -88,6 +88,11 @@ class Streams:
         return Response(status_code=200)
 
     @staticmethod
+    def meant(request: Request) -> bool:
+        """Whether a PUT or DELETE is about event streams: those have no body."""
+        return request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+
+    @staticmethod
     def ticket(request: Request) -> str:
         """The ticket of a request; empty without one."""
         return request.headers.get(_TICKET_HEADER) or request.query_params.get(_TICKET_PARAMETER, "")

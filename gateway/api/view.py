@@ -37,6 +37,7 @@ from gateway.settings import Settings
 
 INIT_SECONDS = 5
 MAX_SUBSCRIPTIONS = 100
+_BY_POST = f"Send queries and mutations by POST. PUT and DELETE belong to event streams (graphql-sse). {HINT}"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 
@@ -84,13 +85,15 @@ class Door(GraphQL[Context, None]):
                     return await self._get(request)
                 case "POST":
                     return await self._post(request)
+                case "PUT" | "DELETE" if not self._streams.meant(request):
+                    pass
                 case "PUT":
                     return await self._streams.reserve(request, await self._caller(request))
                 case "DELETE":
                     return self._streams.complete(request, await self._caller(request))
                 case "OPTIONS":
                     return Response(status_code=204, headers={"allow": ", ".join(METHODS)})
-            return _not_allowed(InvalidInput(f"{request.method} is not for GraphQL.", hint=HINT), METHODS)
+            return _not_allowed(InvalidInput(f"{request.method} is not for GraphQL.", hint=_BY_POST), METHODS)
         except GatewayError as error:
             wanted = preferred(request.headers.get("accept"), (JSON, GRAPHQL))
             return refusal(error, media_type=wanted or JSON)

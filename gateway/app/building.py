@@ -17,6 +17,7 @@ from gateway.app.disk import DiskGuard
 from gateway.app.health import Watch
 from gateway.app.metrics import Metrics
 from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, ObservedIntake
+from gateway.app.plugins import load_plugins
 from gateway.app.roles import DUTIES, Duties
 from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
@@ -33,6 +34,7 @@ from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
+from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
@@ -40,6 +42,7 @@ from gateway.store.accounting import Accounting
 from gateway.store.command_failures import CommandFailures
 from gateway.store.contracts import Versions
 from gateway.store.database import CommandListener, Database, Document, connect
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -76,6 +79,7 @@ class Gateway:
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
+    derivation: DerivationStatus
     privacy: Privacy
     eraser: Eraser
     deriver: Deriver
@@ -90,6 +94,7 @@ class Gateway:
     disk: DiskGuard
     duties: Duties
     flags: Flags
+    plugged: Plugged
     keeping: asyncio.Future[None] | None = None
     """Keeps the embedded mongod running; done, with the reason, when it cannot: then the process has to end."""
 
@@ -164,7 +169,7 @@ async def open_gateway(
 
     Raises SetupError or ContractError with what to mend.
     """
-    folder = Folder(settings)
+    folder, plugged = Folder(settings), load_plugins(settings)
     metrics, spans = Metrics(settings.role), spans or Spans()
     failures = CommandFailures(lambda command: metrics.mongo_failures.labels(command).inc())
     async with (
@@ -172,7 +177,7 @@ async def open_gateway(
         _open_database(settings, uri, failures) as (database, clock),
     ):
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves)
-        gateway = await _build(settings, database, contracts, clock, metrics, spans)
+        gateway = await _build(settings, database, contracts, clock, metrics, spans, plugged)
         keeping_time = asyncio.create_task(_keep_time(database, clock))
         try:
             async with gateway.privacy.following(), gateway.keyring.following(), contracts.following():
@@ -243,7 +248,13 @@ async def _first_hello(database: Database) -> Document:
 
 
 async def _build(
-    settings: Settings, database: Database, contracts: Contracts, clock: ServerClock, metrics: Metrics, spans: Spans
+    settings: Settings,
+    database: Database,
+    contracts: Contracts,
+    clock: ServerClock,
+    metrics: Metrics,
+    spans: Spans,
+    plugged: Plugged,
 ) -> Gateway:
     events = ObservedEvents(database, metrics, spans)
     identities, users = Identities(database), Users(database)
@@ -277,7 +288,8 @@ async def _build(
         spans=spans,
     )
     disk = DiskGuard(database, intake, settings.disk_free_percent)
-    watch = Watch(database, hub, deriver, DUTIES[settings.role], disk)
+    watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
+    watch.plugins = {failure.plugin: failure.message for failure in plugged.failures}
     metrics.watch(watch.gauges)
     return Gateway(
         settings=settings,
@@ -294,6 +306,7 @@ async def _build(
         intake=intake,
         quarantine=quarantine,
         accounting=accounting,
+        derivation=derivation.status,
         privacy=privacy,
         eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
         deriver=deriver,
@@ -308,6 +321,7 @@ async def _build(
         disk=disk,
         duties=DUTIES[settings.role],
         flags=Flags(),
+        plugged=plugged,
     )
 
 

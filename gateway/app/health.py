@@ -26,6 +26,7 @@ from gateway.live.hub import Hub
 from gateway.pipeline.owner import Deriver
 from gateway.settings import Settings
 from gateway.store.database import Database, Document
+from gateway.store.derivation import DerivationStatus
 
 log = logging.getLogger("gateway.app")
 
@@ -39,6 +40,7 @@ MAJORITY_LAG_SECONDS = 10
 SILENT_SECONDS = 30.0
 #: Counted no further, and only once derivation is that late.
 MOST_BEHIND = 100_000
+MOST_SET_ASIDE = 10_000
 _LATE_SECONDS = 2.0
 _SUMMARY_SECONDS = 60.0
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -50,18 +52,31 @@ Checks = dict[str, Check]
 class Watch:
     """Looks after one process: MongoDB, the feed, derivation."""
 
-    def __init__(self, database: Database, hub: Hub, deriver: Deriver, duties: Duties, disk: DiskGuard) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hub: Hub,
+        deriver: Deriver,
+        duties: Duties,
+        disk: DiskGuard,
+        status: DerivationStatus,
+    ) -> None:
         self._database = database
         self._hub = hub
         self._deriver = deriver
         self._duties = duties
         self._disk = disk
+        self._status = status
+        self._set_aside: int | None = None
+        self._incidents: int | None = None
         self._asking: asyncio.Task[Document] | None = None
         self._mongodb: Check = {"ok": False, "reason": "not asked yet"}
         self._mongodb_at = 0.0
         self._failing: frozenset[str] | None = None
         self._began = monotonic()
         self._behind: float | None = None
+        #: What is wrong with plugins, by plugin or instance; told, and no reason to send nobody here.
+        self.plugins: dict[str, str] = {}
         self.draining = False
         self.late_seconds = 0.0
         #: Codes of refusals with their numbers; whoever serves puts its own here.
@@ -88,6 +103,10 @@ class Watch:
         if lag is not None and lag > _LATE_SECONDS and self._mongodb["ok"]:
             with suppress(GatewayError):
                 self._behind = await self._deriver.count_behind(at_most=MOST_BEHIND)
+        if self._duties.derives and self._mongodb["ok"]:
+            with suppress(GatewayError):
+                self._set_aside = await self._status.count_set_aside(at_most=MOST_SET_ASIDE)
+                self._incidents = await self._status.count_open()
         self._tell()
 
     def _tell(self) -> None:
@@ -122,6 +141,8 @@ class Watch:
             checks["derivation"] = self._derivation()
         if self._duties.collects or self._duties.answers:
             checks["disk"] = {"ok": True} if self._disk.reason is None else _bad(self._disk.reason)
+        if self.plugins:
+            checks["plugins"] = _bad("; ".join(f"{name}: {said}" for name, said in self.plugins.items()))
         checks["accepting"] = _bad("the process stops") if self.draining else {"ok": True}
         return checks
 
@@ -129,7 +150,7 @@ class Watch:
         """Whether the process may be sent work. Derivation in trouble is told, and no reason to turn events away; a
         disk that is nearly full is the same for every process, and each answers for itself."""
         works = self._duties.collects or self._duties.answers
-        told = {"derivation", "disk"} if works else {"disk"}
+        told = {"derivation", "disk", "plugins"} if works else {"disk", "plugins"}
         return all(check["ok"] for name, check in checks.items() if name not in told)
 
     def gauges(self) -> Iterable[tuple[str, str, float | None]]:
@@ -148,6 +169,17 @@ class Watch:
             )
             yield "derivation_lag_seconds", "Age of the oldest event not derived yet.", self._deriver.lag_seconds()
             yield "derivation_events_behind", f"Events not derived yet, counted up to {MOST_BEHIND:,}.", self._behind
+            aside, open_ = self._set_aside, self._incidents
+            yield (
+                "users_set_aside",
+                f"Users whose events do not fold, in the whole database, counted up to {MOST_SET_ASIDE:,}.",
+                None if aside is None else float(aside),
+            )
+            yield (
+                "derivation_incidents_open",
+                "Incidents of derivation, in the whole database, that have not ended.",
+                None if open_ is None else float(open_),
+            )
             head = None if lease is None else float(sum(lease.heads.values()))
             yield "feed_head", "Rows ever written to the feed, over the lanes this process owns.", head
 
@@ -175,6 +207,8 @@ class Watch:
         lag = deriver.lag_seconds()
         if lag is not None:
             found["lagSeconds"] = round(lag, 3)
+        found |= {"setAside": self._set_aside} if self._set_aside else {}
+        found |= {"openIncidents": self._incidents} if self._incidents else {}
         if monotonic() - max(deriver.heard_of, self._began) > SILENT_SECONDS:
             found |= _bad("derivation makes no progress")
         return found

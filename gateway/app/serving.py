@@ -78,7 +78,14 @@ def _collect_routes(gateway: Gateway) -> list[BaseRoute]:
 def _token_routes(gateway: Gateway) -> list[BaseRoute]:
     """Tokens for browsers: roles `collect` and `api`."""
     return [
-        *token_routes(gateway.keyring, gateway.callers, gateway.tokens, gateway.identities, gateway.settings),
+        *token_routes(
+            gateway.keyring,
+            gateway.callers,
+            gateway.tokens,
+            gateway.identities,
+            gateway.privacy.suppressed,
+            gateway.settings,
+        ),
     ]
 
 
@@ -86,7 +93,8 @@ def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
     """GraphQL, OFREP and the page: role `api`."""
     observed = partial(Operations, doors, gateway.metrics, gateway.spans)
     services = services_of(gateway)
-    graphql = graphql_app(build_schema(gateway.contract, [observed]), services, gateway.settings)
+    schema = build_schema(gateway.contract, [observed], gateway.plugged.host.graphql)
+    graphql = graphql_app(schema, services, gateway.settings)
     return [
         *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
         *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
@@ -110,6 +118,7 @@ def services_of(gateway: Gateway) -> Services:
         intake=gateway.intake,
         quarantine=gateway.quarantine,
         accounting=gateway.accounting,
+        derivation=gateway.derivation,
         hub=gateway.hub,
         consistency=gateway.consistency,
         callers=gateway.callers,
@@ -117,6 +126,7 @@ def services_of(gateway: Gateway) -> Services:
         privacy=gateway.privacy,
         eraser=gateway.eraser,
         flags=gateway.flags,
+        plugged=gateway.plugged,
     )
 
 

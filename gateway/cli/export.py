@@ -57,7 +57,8 @@ def export(
     """Export a workspace's events: as an XES event log for process mining, or as NDJSON messages.
 
     An export holds personal data: ids, traits, context, properties. With --pseudonymous look through the properties
-    yourself. `import` takes both formats back: the same users, sessions and journeys come out.
+    yourself. `import` takes both formats back: the same users, sessions and journeys come out, what
+    operators merged and split included (not with --source, nor by session or journey).
 
     \b
     Examples:

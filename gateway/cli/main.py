@@ -13,6 +13,7 @@ import gateway
 from gateway.app.logs import set_up_logs
 from gateway.cli.options import add_config_option
 from gateway.errors import GatewayError, OperatorError
+from gateway.settings import read_settings
 
 # One command a line: where it is, and what `--help` says of it. Only the one that is called is loaded, so that help
 # and completion answer at once, and `doctor` answers when a package that others need is missing.
@@ -28,8 +29,11 @@ COMMANDS = {
         "Put journey maps and KPIs in force, without a restart.",
     ),
     "rebuild": ("gateway.cli.rebuild:rebuild", "Work out sessions and journeys again, while the gateway goes on."),
+    "quarantine": ("gateway.cli.quarantine:quarantine", "Look at what could not become an event, and replay it."),
     "simulate": ("gateway.cli.simulate:simulate", "Made-up visitors of a shop, as NDJSON or played into a gateway."),
     "watch": ("gateway.cli.watch:watch", "Watch journeys move: one JSON line per change."),
+    "plugins": ("gateway.cli.plugins:plugins", "List plugins and connectors, and what is wrong with them."),
+    "plugin": ("gateway.cli.plugins:plugin", "Write, check and try plugins."),
     "schema": ("gateway.cli.schema:schema", "The API's SDL in schema/api.graphql."),
     "config": ("gateway.cli.config:config", "Show every setting and where it comes from; check them."),
     "doctor": ("gateway.cli.doctor:doctor", "Check this machine, the settings and MongoDB; say how to mend them."),
@@ -38,20 +42,42 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """The table above as a group."""
+    """The table above as a group, and what plugins add to it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *self._added()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands and cmd_name in COMMANDS:
             module, name = COMMANDS[cmd_name][0].split(":")
             self.commands[cmd_name] = add_config_option(getattr(importlib.import_module(module), name))
+        elif cmd_name not in self.commands:
+            self._added()
         return self.commands.get(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+        if added := self._added():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str()) for name in added])
+
+    def _added(self) -> list[str]:
+        """Names of the commands that plugins have added; none while the settings are wrong: other commands say so."""
+        if self._plugins is None:
+            self._plugins = click.Group()
+            try:
+                settings = read_settings()
+                if settings.plugins or settings.plugins_dir or settings.connectors.values:
+                    from gateway.app.plugins import load_plugins
+
+                    load_plugins(settings).host.add_commands(self._plugins)
+            except GatewayError:
+                pass
+            self.commands.update({name: one for name, one in self._plugins.commands.items() if name not in COMMANDS})
+        return sorted(self._plugins.commands.keys() - COMMANDS.keys())
+
+    _plugins: click.Group | None = None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         named = [CompletionItem(name, help=said) for name, (_, said) in COMMANDS.items() if name.startswith(incomplete)]

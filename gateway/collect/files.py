@@ -126,7 +126,7 @@ class Importer:
             attempt = digest(key, *mapping.describe())
             known = await self._patiently(partial(begin, attempt, workspace, base))
             report.resumed_from = 0 if known.get("finished") else known["rows"]
-            deliver = partial(_delivery, workspace, source, base)
+            deliver = partial(_delivery, workspace, source, base, decisions=_takes_decisions(mapping))
             batches = self._batches(rows, mapping, source, report, progress)
             await self._ingest(batches, deliver, report, partial(self._imports.reached, attempt, workspace))
             rows.check_end()
@@ -142,7 +142,9 @@ class Importer:
         with RowFile(file) as rows:
             mapping = _fitting(mapping, rows, file)
             for batch in self._batches(rows, mapping, source, report, progress):
-                problems = self._intake.preview(_delivery(workspace, source, 0, batch))
+                problems = self._intake.preview(
+                    _delivery(workspace, source, 0, batch, decisions=_takes_decisions(mapping))
+                )
                 accepted = len(batch.messages) - len(problems)
                 _count(report, batch, Receipt(accepted, quarantined=len(problems), problems=tuple(problems)))
                 await asyncio.sleep(0)
@@ -264,7 +266,12 @@ def _content(file: Path) -> bytes:
         return file_digest(stream, "sha256").digest()
 
 
-def _delivery(workspace: str, source: str, base: int, batch: _Batch) -> Delivery:
+def _takes_decisions(mapping: Mapping) -> bool:
+    """Whether rows may be messages that our own export wrote, merges and splits among them."""
+    return mapping.empty or isinstance(mapping.preset, XesLog)
+
+
+def _delivery(workspace: str, source: str, base: int, batch: _Batch, *, decisions: bool) -> Delivery:
     return Delivery(
         workspace,
         source,
@@ -272,6 +279,7 @@ def _delivery(workspace: str, source: str, base: int, batch: _Batch) -> Delivery
         seqs=[base + row for row in batch.rows],
         message_ids=batch.ids,
         correct_skew=False,
+        decisions=decisions,
     )
 
 

@@ -23,6 +23,8 @@ _Network: TypeAlias = IPv4Network | IPv6Network
 _COUNTRY = re.compile("[A-Z]{2}")
 #: What proxies write when they do not know.
 _NO_COUNTRY = frozenset({"XX", "ZZ"})
+#: A name or an address, and a port: what the door asks of `Host` itself.
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 _MAX_HOPS = 32
 
 
@@ -52,8 +54,11 @@ class Peers:
             return self._public_url.rstrip("/")
         scheme, host = scope.get("scheme", "http"), headers.get("host", "localhost")
         if self._behind_proxy(scope):
-            scheme = _first(headers.get("x-forwarded-proto")) or scheme
-            host = _first(headers.get("x-forwarded-host")) or host
+            # A proxy may pass on what its client made up: whatever is no scheme or host is as if it were not there.
+            forwarded = _first(headers.get("x-forwarded-proto")).lower()
+            scheme = forwarded if forwarded in ("http", "https") else scheme
+            forwarded = _first(headers.get("x-forwarded-host"))
+            host = forwarded if _HOST.fullmatch(forwarded) else host
         elif headers.get("origin", "").startswith("https://") and not _is_local(host):
             scheme = "https"  # browsers let no page that came encrypted ask for anything that does not
         return f"{scheme}://{host}"

@@ -21,6 +21,7 @@ from gateway.errors import Forbidden, InvalidInput, Unauthenticated
 from gateway.model.event import JsonObject
 from gateway.model.identity import MAX_ID_CHARS, SURROGATE, Identity
 from gateway.model.scope import Scope
+from gateway.privacy.suppressed import Suppressed
 from gateway.settings import Settings
 from gateway.store.identities import Identities
 
@@ -31,7 +32,12 @@ _FORM = 'Send {"userId": "…"}, with "minutes" if it shall open for less than t
 
 
 def token_routes(
-    keyring: KeyRing, callers: Callers, tokens: Tokens, identities: Identities, settings: Settings
+    keyring: KeyRing,
+    callers: Callers,
+    tokens: Tokens,
+    identities: Identities,
+    suppressed: Suppressed,
+    settings: Settings,
 ) -> list[Route]:
     """POST /v1/token, answering `{"token", "expiresAt"}`. By body and credential:
 
@@ -39,9 +45,9 @@ def token_routes(
     `{"anonymousId"}` with a write key (Basic or Bearer) or with a token that has `visitors:create`: a visitor's
     token, only while that anonymousId is linked to no userId. `minutes` beside them: how long it opens, at most the
     setting. `{"code"}` alone: a page token, once per code. `{"renew": true}` with a page token: the next one, up to
-    12 hours after the first.
+    12 hours after the first. Nobody gets a token for who was erased.
     """
-    door = _Door(keyring, callers, tokens, identities, settings.token_minutes)
+    door = _Door(keyring, callers, tokens, identities, suppressed, settings.token_minutes)
     return [Route("/v1/token", Post(Bodies(MAX_BODY_BYTES), door), name="token")]
 
 
@@ -51,6 +57,7 @@ class _Door:
     callers: Callers
     tokens: Tokens
     identities: Identities
+    suppressed: Suppressed
     minutes: int
 
     async def __call__(self, scope: AsgiScope, headers: Headers, body: bytes) -> Response:
@@ -77,6 +84,11 @@ class _Door:
         scope = caller.scope
         if not scope.may("tokens:mint"):
             await self._check_visitor(identity, scope)
+        if self.suppressed.has(scope.workspace, identity):
+            raise Forbidden(
+                "This user's data was erased; no token is minted for them.",
+                hint="`liftSuppression` takes them as a new user, if they ask for it.",
+            )
         # No token opens longer than the credential it was minted by.
         token = self.tokens.mint_user(scope.workspace, identity, minutes, by=caller.key, at_latest=caller.expires_at)
         return _reply(token, self.tokens.expiry(minutes, caller.expires_at))

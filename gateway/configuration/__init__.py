@@ -6,6 +6,7 @@ Nothing here knows a setting by name: the fields' types say what a value may be,
     tuple[str, ...]           TOML: a list.     Environment: separated by commas, or a JSON list.
     a dataclass               TOML: [name].     Environment: a JSON object.
     tuple[a dataclass, ...]   TOML: [[name]].   Environment: a JSON list.
+    Tables                    TOML: [name.any]. Environment: PREFIX_NAME__ANY__KEY, key by key.
 
 Numbers are greater than zero unless `Annotated[int, Between(0, 9)]` says otherwise; `Annotated[…, SECRET]` is never
 shown; `Annotated[…, Example("…")]` is what messages and `config example` show where the default says nothing.
@@ -13,6 +14,19 @@ Whatever can be set can be set by the path of a file that holds the text: `name_
 """
 
 from gateway.configuration.reading import Option, Origin, Problem, Reader, Reading
+from gateway.configuration.tables import Tables
 from gateway.configuration.values import SECRET, Between, Checked, Example, Kind
 
-__all__ = ["SECRET", "Between", "Checked", "Example", "Kind", "Option", "Origin", "Problem", "Reader", "Reading"]
+__all__ = [
+    "SECRET",
+    "Between",
+    "Checked",
+    "Example",
+    "Kind",
+    "Option",
+    "Origin",
+    "Problem",
+    "Reader",
+    "Reading",
+    "Tables",
+]

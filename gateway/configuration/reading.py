@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
 import orjson
 
+from gateway.configuration.tables import Tables
 from gateway.configuration.values import Kind, Wrong, convert, from_text, kind_of
 from gateway.errors import SetupError
 
@@ -78,6 +79,8 @@ class _Found:
     values: dict[str, object] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    #: Single keys of tables from the environment: setting, then path, to text and variable.
+    texts: dict[str, dict[tuple[str, ...], tuple[str, str]]] = field(default_factory=dict)
 
     def problem(self, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, hint))
@@ -95,6 +98,12 @@ class Reader(Generic[T]):
             each.name: kind_of(hints[each.name], each.default)
             for each in fields(settings)  # type: ignore[arg-type]
         }
+        #: Lists for which empty and unset are two things: they may be set to nothing in the environment.
+        self._emptied = {
+            each.name
+            for each in fields(settings)  # type: ignore[arg-type]
+            if each.default is None and self.kinds[each.name].inner is not None
+        }
 
     def environment_name(self, name: str) -> str:
         return self._prefix + name.upper()
@@ -111,6 +120,11 @@ class Reader(Generic[T]):
             self._take(found, name, option.text, Origin("option", option.flag))
         self._environment(found, environ)
         file = self._toml(found, environ, folder)
+        for name, texts in found.texts.items():
+            tables = found.values.get(name, Tables())
+            assert isinstance(tables, Tables)
+            found.values[name] = tables.with_texts(texts)
+            found.origins.setdefault(name, Origin("environment", next(iter(texts.values()))[1]))
         origins = {name: found.origins.get(name, DEFAULT) for name in self.kinds}
         return Reading(self._type(**found.values), origins, tuple(found.problems), file)
 
@@ -153,11 +167,15 @@ class Reader(Generic[T]):
             if variable == self.file_variable:
                 continue
             name = variable.removeprefix(self._prefix).lower()
+            setting, *path = name.split("__")
+            if path and setting in self.kinds and self.kinds[setting].base is Tables:
+                self._table_key(found, setting, path, raw, variable)
+                continue
             plain = self._secret_file(name)
             if name not in self.kinds and plain is None:
                 close = [self.environment_name(known) for known in self._close_to(name)]
                 found.problem(f"unknown setting {variable}.", _did_you_mean(close))
-            elif raw == "":
+            elif raw == "" and name not in self._emptied:
                 continue
             elif plain is None:
                 self._take(found, name, raw, Origin("environment", variable))
@@ -167,6 +185,14 @@ class Reader(Generic[T]):
                 )
             else:
                 self._from_file(found, plain, Path(raw).expanduser(), Origin("environment", variable))
+
+    def _table_key(self, found: _Found, name: str, path: list[str], raw: str, variable: str) -> None:
+        if len(path) < 2 or not all(path):
+            found.problem(
+                f"{variable} names no key of a table.", f"Such as {self.environment_name(name)}__NAME__KEY, two _ each."
+            )
+        elif raw != "":
+            found.texts.setdefault(name, {})[tuple(path)] = (raw, variable)
 
     def _secret_file(self, name: str) -> str | None:
         """The setting that `name` gives the file of; None when it is something else."""
@@ -247,7 +273,8 @@ class Reader(Generic[T]):
         kind = self.kinds[name]
         found.origins[name] = Origin("file", f"{shown}:{lines.get((name,), 1)}")
         try:
-            found.values[name] = convert(kind, value, folder)
+            taken = convert(kind, value, folder)
+            found.values[name] = _placed(taken, name, shown, lines) if isinstance(taken, Tables) else taken
         except Wrong as wrong:
             path: _Path = (name, *wrong.path)
             while path not in lines and len(path) > 1:
@@ -259,6 +286,11 @@ class Reader(Generic[T]):
             misplaced = wrong.unknown and wrong.path[-1] in self.kinds
             hint = "Settings stand above the first [table] of the file." if misplaced else wrong.hint
             found.problem(f"{place}{_URL_PASSWORD.sub(f'{_HIDDEN}@', quoted)}: {wrong.said}.", hint)
+
+
+def _placed(tables: Tables, name: str, shown: str, lines: Mapping[_Path, int]) -> Tables:
+    inner = {path[1:]: f"{shown}:{line}" for path, line in lines.items() if path[0] == name and len(path) > 1}
+    return Tables(tables.values, {tuple(str(part) for part in path): place for path, place in inner.items()})
 
 
 def _close(known: list[str], name: str) -> list[str]:
@@ -293,6 +325,8 @@ def _toml_text(value: object) -> str:
 def _masked(kind: Kind, value: object) -> object:
     if value is None:
         return None
+    if isinstance(value, Tables):
+        return list(value.paths())  # values may hold secrets that were not given by reference
     if kind.secret:
         return _HIDDEN
     if kind.inner is not None and isinstance(value, tuple):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import orjson
 
+from gateway.configuration.tables import Tables
 from gateway.errors import GatewayError
 
 _UNKNOWN = "unknown key"
@@ -118,6 +119,8 @@ def _plain(hint: Any, default: object) -> Kind:
         return Kind(base=str, choices=get_args(hint), example=example)
     if get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
         return Kind(inner=kind_of(get_args(hint)[0]), example=",".join(map(str, default)) if example else "")  # type: ignore[call-overload]
+    if hint is Tables:
+        return Kind(base=Tables)
     if is_dataclass(hint):
         hints = get_type_hints(hint, include_extras=True)
         kinds = {
@@ -134,7 +137,7 @@ def _plain(hint: Any, default: object) -> Kind:
 
 def from_text(kind: Kind, text: str, folder: Path | None = None) -> object:
     """The value that a text of the command line, the environment or a secret's file says; raises Wrong."""
-    if kind.tables or (kind.inner is not None and text.lstrip().startswith("[")):
+    if kind.tables or kind.base is Tables or (kind.inner is not None and text.lstrip().startswith("[")):
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -162,6 +165,8 @@ def convert(kind: Kind, value: object, folder: Path | None = None) -> object:
         return tuple(_within(index, kind.inner, each, folder) for index, each in enumerate(value))
     if kind.table is not None:
         return _table(kind, value, folder)
+    if kind.base is Tables:
+        return _tables(value)
     if kind.base is Path and isinstance(value, str):
         path = Path(value).expanduser()
         return path if folder is None or folder == Path() else folder / path
@@ -208,6 +213,12 @@ def _table(kind: Kind, value: object, folder: Path | None) -> object:
         raise Wrong(error.message.rstrip("."), error.hint) from error
     except ValueError as error:
         raise Wrong(str(error).rstrip(".")) from error
+
+
+def _tables(value: object) -> Tables:
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise Wrong("expected a table of tables", "Such as [connectors.crm] with the connector's settings below it.")
+    return Tables(value)
 
 
 def _within(key: str | int, kind: Kind, value: object, folder: Path | None) -> object:

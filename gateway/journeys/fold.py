@@ -84,7 +84,18 @@ def _traits(known: JsonObject, event: Event) -> JsonObject:
 def _session(state: UserState, event: Event) -> Session:
     current = state.session
     if current is not None and event.at - current.end <= SESSION_GAP_MS:
-        return replace(current, end=event.at, events=current.events + 1, last_event=event.id, exit=event.name)
+        # Spelled out, as below: `replace` looks at every field of the class and costs several times as much.
+        return Session(
+            current.id,
+            current.user,
+            current.start,
+            event.at,
+            current.events + 1,
+            current.first_event,
+            event.id,
+            current.entry,
+            event.name,
+        )
     state.sessions += 1
     return Session(
         id=f"{state.user}.{event.id.hex()}",
@@ -126,20 +137,20 @@ def _advance(run: Journey | None, journey_map: JourneyMap, user: str, event: Eve
 
 
 def _begin(journey_map: JourneyMap, user: str, event: Event, stage: Stage, rule: EventRule, *, number: int) -> Journey:
-    run = Journey(
+    visits = (_visit(event, stage, rule),)
+    return Journey(
         id=f"{user}.{journey_map.key}.{number}",
         user=user,
         map=journey_map.key,
         version=journey_map.version,
         run=number,
-        status=JourneyStatus.ACTIVE,
-        visits=(_visit(event, stage, rule),),
+        status=JourneyStatus.COMPLETED if stage.completes else JourneyStatus.ACTIVE,
+        visits=visits,
         started_at=event.at,
         last_at=event.at,
-        ended_at=None,
-        due_at=None,
+        ended_at=event.at if stage.completes else None,
+        due_at=None if stage.completes else _due_at(visits[-1], event.at, journey_map),
     )
-    return _completed(run, event) if stage.completes else _waiting(run, journey_map)
 
 
 def _step(
@@ -151,28 +162,54 @@ def _step(
     leaving = _first_match(journey_map.stage(visit.stage).leave, event) if inside else None
     if not entered and leaving is None:
         return None
-    run = replace(run, last_at=event.at)
     if inside and leaving is None and any(stage.key == visit.stage for stage, _ in entered):
-        stayed = replace(visit, last_event=event.id, events=visit.events + 1)
-        return _waiting(replace(run, visits=(*before, stayed)), journey_map)
+        return _continued(run, (*before, _stayed(visit, event)), event, journey_map)
     back = len(run.visits) < MOST_VISITS
     target = _first_of(entered, journey_map.moves(visit.stage, left=not inside, back=back))
     if target is not None:
         gone = replace(visit, left_at=event.at) if inside else visit
-        run = replace(run, visits=(*before, gone, _visit(event, *target)))
-        return _completed(run, event) if target[0].completes else _waiting(run, journey_map)
+        visits = (*before, gone, _visit(event, *target))
+        return _continued(run, visits, event, None if target[0].completes else journey_map)
     if leaving is not None:
         gone = replace(visit, left_at=event.at, left_rule=leaving.id, left_event=event.id)
-        run = replace(run, visits=(*before, gone))
-    return _waiting(run, journey_map)
+        return _continued(run, (*before, gone), event, journey_map)
+    return _continued(run, run.visits, event, journey_map)
 
 
 def _visit(event: Event, stage: Stage, rule: EventRule) -> StageVisit:
     return StageVisit(stage.key, event.at, None, rule.id, event.id, event.id, 1)
 
 
-def _completed(run: Journey, event: Event) -> Journey:
-    return replace(run, status=JourneyStatus.COMPLETED, ended_at=event.at, due_at=None)
+def _stayed(visit: StageVisit, event: Event) -> StageVisit:
+    return StageVisit(
+        visit.stage,
+        visit.entered_at,
+        left_at=None,
+        rule=visit.rule,
+        first_event=visit.first_event,
+        last_event=event.id,
+        events=visit.events + 1,
+    )
+
+
+def _continued(run: Journey, visits: tuple[StageVisit, ...], event: Event, journey_map: JourneyMap | None) -> Journey:
+    """The open run after an event: still open, or completed when there is no map to wait by."""
+    completed = journey_map is None
+    return Journey(
+        run.id,
+        run.user,
+        run.map,
+        run.version,
+        run.run,
+        JourneyStatus.COMPLETED if completed else run.status,
+        visits,
+        run.started_at,
+        event.at,
+        event.at if completed else None,
+        None if journey_map is None else _due_at(visits[-1], event.at, journey_map),
+        run.ended_rule,
+        run.ended_event,
+    )
 
 
 def _broken_off(run: Journey, rule: EventRule, event: Event) -> Journey:
@@ -186,14 +223,13 @@ def _broken_off(run: Journey, rule: EventRule, event: Event) -> Journey:
     )
 
 
-def _waiting(run: Journey, journey_map: JourneyMap) -> Journey:
-    """The open run with the time at which it is given up: that of the map, or earlier that of the stage it is in."""
-    due_at = run.last_at + journey_map.patience
-    visit = run.visits[-1]
+def _due_at(visit: StageVisit, last_at: int, journey_map: JourneyMap) -> int:
+    """When an open run is given up: by the time of the map, or earlier by that of the stage it is in."""
+    due_at = last_at + journey_map.patience
     limit = journey_map.limit(visit.stage)
     if limit is not None and visit.left_at is None:
         due_at = min(due_at, visit.entered_at + limit)
-    return replace(run, due_at=due_at)
+    return due_at
 
 
 def _first_match(rules: tuple[EventRule, ...], event: Event) -> EventRule | None:

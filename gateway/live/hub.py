@@ -19,7 +19,6 @@ from typing import Any, Literal
 from gateway.errors import Unavailable
 from gateway.live.cursor import Cursors
 from gateway.model.event import Event
-from gateway.model.scope import Scope
 from gateway.store.events import Events
 from gateway.store.feed import Feed, Positions
 
@@ -145,13 +144,11 @@ class Hub:
         subscriber = _Subscriber(watch)
         await self._join(subscriber)
         try:
-            heads, floors = await self._feed.heads_and_floors()
+            heads, floors = await self._heads_at_or_past(positions or {})
             if positions is None:
                 positions = heads
                 yield News(self._cursors.write(watch.workspace, positions))
             else:
-                for lane, head in heads.items():
-                    positions[lane] = min(positions.get(lane, 0), head)
                 gap = self._gap(watch.workspace, positions, floors)
                 if gap is not None:
                     yield News(gap.resume_from, gap)
@@ -176,13 +173,31 @@ class Hub:
                     yield News(self._cursors.write(watch.workspace, positions), row=row)
             if subscriber.behind:
                 subscriber.behind = False
-                heads, floors = await self._feed.heads_and_floors()
+                heads, floors = await self._heads_at_or_past(positions)
                 gap = self._gap(watch.workspace, positions, floors)
                 if gap is not None:
                     yield News(gap.resume_from, gap)
                 async for news in self._replay(watch, positions, heads):
                     yield news
                 subscriber.awake.set()
+
+    async def _heads_at_or_past(self, positions: Positions) -> tuple[Positions, Positions]:
+        """Heads and floors that are not behind these positions. Raises Unavailable when none come in a while.
+
+        A position that was told is committed: a head below it is a view of the past (a member that was cut off and
+        still believes it is the primary). To go on from there would repeat what comes, or leave it out.
+        """
+        ends = asyncio.get_running_loop().time() + _SETTLE_SECONDS
+        while True:
+            heads, floors = await self._feed.heads_and_floors()
+            if all(position <= heads.get(lane, 0) for lane, position in positions.items()):
+                return heads, floors
+            if asyncio.get_running_loop().time() >= ends:
+                raise Unavailable(
+                    "MongoDB shows less of the feed than `after` has seen already.",
+                    hint="Try again in a moment. Where an older backup was restored, subscribe without `after`.",
+                )
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _replay(self, watch: Watch, positions: Positions, heads: Positions) -> AsyncIterator[News]:
         """Stored rows behind `positions` up to `heads`; `positions` moves along."""
@@ -234,7 +249,10 @@ class Hub:
                     self._catch_up_all()
                     self._open.set()
                     while not self._stopping.is_set():
-                        await self._deliver([change["fullDocument"] for change in await stream.next_batch(1000)])
+                        changes = await stream.next_batch(1000)
+                        if changes:
+                            self._feed.saw(changes[-1]["clusterTime"])
+                        await self._deliver([change["fullDocument"] for change in changes])
             except Exception as error:
                 if self._open.is_set():  # said once, however often it is tried again
                     log.warning("the feed is followed anew", extra={"error": type(error).__name__})
@@ -269,6 +287,7 @@ class Hub:
             if row["kind"] == "event":
                 wanted.setdefault(row["workspace"], []).append(row)
         for workspace, mine in wanted.items():
-            found = await self._events.get(Scope.system(workspace), [bytes(row["event"]) for row in mine])
+            ids = [bytes(row["event"]) for row in mine]
+            found = await self._events.announced(workspace, ids, after=self._feed.seen)
             for row in mine:
                 row[_STORED] = found.get(bytes(row["event"]))

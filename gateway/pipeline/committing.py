@@ -125,18 +125,20 @@ class GroupCommit:
             refused = StoreError(f"MongoDB refused an event (code {code}).", number=code)
             verdicts[index] = Verdict.QUARANTINED if code in _ONE_DOCUMENT else refused
         if outcome.duplicates:
-            stored = await self._hashes([documents[index] for index in outcome.duplicates])
+            duplicates = [documents[index] for index in outcome.duplicates]
+            stored = await self._hashes(duplicates, outcome.operation_time)
             for index in outcome.duplicates:
                 verdicts[index] = _compared(documents[index], stored)
         return verdicts
 
-    async def _hashes(self, documents: list[Document]) -> Mapping[bytes, bytes]:
+    async def _hashes(self, documents: list[Document], at: Timestamp | None) -> Mapping[bytes, bytes]:
+        """Read as of the insert that met them: a primary just elected may not show yet what it refused to repeat."""
         ids: dict[str, list[bytes]] = {}
         for document in documents:
             ids.setdefault(document["workspace"], []).append(document["_id"])
         found: dict[bytes, bytes] = {}
         for workspace, keys in ids.items():
-            found |= await self._events.hashes(workspace, keys)
+            found |= await self._events.hashes(workspace, keys, after=at)
         return found
 
 

@@ -21,6 +21,7 @@ from gateway.pipeline.waiting import take_waiting
 from gateway.store.accounting import Accounting
 from gateway.store.consents import Consents
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -43,6 +44,7 @@ class Derivation:
     fold: Fold
     contracts: Contracts
     erasing: Erasing
+    status: DerivationStatus
 
     @classmethod
     def of(cls, database: Database, contracts: Contracts, events: Events | None = None) -> Derivation:
@@ -63,7 +65,7 @@ class Derivation:
             feed=Feed(database),
             quarantine=Quarantine(database),
         )
-        return cls(Lanes(database), work, rollups, fold, contracts, erasing)
+        return cls(Lanes(database), work, rollups, fold, contracts, erasing, DerivationStatus(database))
 
     async def derive(self, batch: Batch) -> None:
         """Pass the batch through every stage."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -73,8 +73,8 @@ class Exporter:
         self._pseudonyms = pseudonyms
 
     async def ndjson(self, selection: Selection) -> AsyncIterator[Part]:
-        """One message a line, in the order of events."""
-        async for events in self._exports.events(selection):
+        """One message a line, in the order of events; merges and splits among them, so that the same users come out."""
+        async for events in self._exports.events(replace(selection, kinds="both")):
             lines = b"".join(orjson.dumps(self._message(event), option=_LINE) for event in events)
             yield Part(lines, len(events))
 
@@ -83,7 +83,8 @@ class Exporter:
     ) -> AsyncIterator[Part]:
         """Users by their id, of each its traces by time; `map_key` chooses the map of case "journey".
 
-        Events that belong to no case (outside of every run of the map) are left out.
+        Events that belong to no case (outside of every run of the map) are left out. Behind the users' traces stand
+        merges and splits, as events of no trace.
         """
         yield Part(xes.header(selection.workspace))
         async for person, events in self._people.each(selection):
@@ -94,6 +95,9 @@ class Exporter:
             traces = await self._traces(selection.workspace, person.user, case, map_key)
             async for part in self._divided(person, traces, events):
                 yield part
+        if case == "user":
+            async for decisions in self._exports.events(replace(selection, kinds="decisions")):
+                yield Part(b"".join(xes.event(self._message(event)) for event in decisions), len(decisions))
         yield Part(xes.FOOTER)
 
     # -- traces -------------------------------------------------------------------------------------------------

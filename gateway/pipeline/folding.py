@@ -41,7 +41,7 @@ class Difference:
     """What a workspace's fold changes: rows to write and to remove, steps to announce, cells to add to."""
 
     states: list[UserState] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     sessions: list[Visit] = field(default_factory=list)
     journeys: list[Journey] = field(default_factory=list)
@@ -81,7 +81,7 @@ async def fold_users(tools: Fold, batch: Batch) -> Difference:
     }
     await _fold_onto(tools, batch, onto, changes)
     await tools.users.write(workspace, changes.states, maps=maps, as_of=batch.now, session=session)
-    await tools.users.set_aside(workspace, changes.failed, session)
+    await tools.users.set_aside(workspace, changes.failed, now=batch.now, session=session)
     await tools.sessions.write(workspace, changes.sessions, changes.removed_sessions, session)
     await tools.journeys.write(workspace, changes.journeys, changes.removed_journeys, session)
     return changes
@@ -184,5 +184,5 @@ def _fold_one(
         return fold(user, events, batch.contract.journeys, as_of=batch.now, state=state)
     except Exception as error:
         log.error("user set aside: its events do not fold", extra={"user": user, "error": type(error).__name__})
-        changes.failed.append(user)
+        changes.failed[user] = type(error).__name__
         return None

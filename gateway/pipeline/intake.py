@@ -58,7 +58,8 @@ class Delivery:
     `seqs` and `message_ids`, one per message, are given by imports, which number their rows themselves. `peer` is
     who made the request; with `user_hash_secret` messages must prove their userIds. `raw` gives the bytes that a
     message was sent as, where the door can tell them; it is asked for those that are quarantined. `system`: they are
-    the gateway's own, of the types that nobody can send.
+    the gateway's own, of the types that nobody can send. `decisions`: merges and splits may be among them, because an
+    operator takes back what an export wrote.
     """
 
     workspace: str
@@ -72,6 +73,7 @@ class Delivery:
     peer: Peer = NOBODY
     user_hash_secret: str | None = None
     system: bool = False
+    decisions: bool = False
     raw: Callable[[int], bytes | None] | None = None
     replay: Replay | None = None
 
@@ -182,6 +184,7 @@ class Intake:
             peer=delivery.peer,
             user_hash_secret=delivery.user_hash_secret,
             system=delivery.system,
+            decisions=delivery.decisions,
         )
 
     def _read(self, delivery: Delivery, origin: Origin) -> tuple[list[tuple[int, Document]], list[Problem]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.model.event import CALLS, SYSTEM_TYPES, Event, EventType, JsonObject
+from gateway.model.event import CALLS, DECISIONS, SYSTEM_TYPES, Event, EventType, JsonObject
 from gateway.model.identity import MAX_ID_CHARS, SURROGATE, digest
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.clients import NOBODY, Peer, client_of
@@ -31,6 +31,10 @@ SKEW_MS = 60_000
 _TYPES = {kind.value: kind for kind in CALLS}
 #: What the gateway itself may store.
 _SYSTEM_TYPES = {kind.value: kind for kind in SYSTEM_TYPES}
+#: What a file that an export wrote may hold.
+_IMPORTED_TYPES = _TYPES | {kind.value: kind for kind in DECISIONS}
+_MOST_DECIDED = 1_000
+_SK = re.compile(rf"[ua]:.{{1,{MAX_ID_CHARS}}}", re.DOTALL)
 # Every digit becomes a zero: a long number is then found at the speed of a search.
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _KEYS = re.compile(rb'"([^"]*+)":')
@@ -57,7 +61,8 @@ class Unacceptable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a message came from. Times are milliseconds. `system`: the gateway itself, on an operator's behalf."""
+    """Where a message came from. Times are milliseconds. `system`: the gateway itself, on an operator's behalf;
+    `decisions`: a file of an operator's, in which merges and splits may stand, as an export holds them."""
 
     workspace: str
     source: str
@@ -68,6 +73,7 @@ class Origin:
     peer: Peer = NOBODY
     user_hash_secret: str | None = None
     system: bool = False
+    decisions: bool = False
 
 
 @dataclass(slots=True)
@@ -95,12 +101,14 @@ def read_message(
     if not isinstance(message, dict):
         raise Unacceptable("not_an_object", 'A message must be a JSON object such as {"type": "track", …}.')
     sent_type = message.get("type")
-    kinds = _SYSTEM_TYPES if origin.system else _TYPES
+    kinds = _SYSTEM_TYPES if origin.system else _IMPORTED_TYPES if origin.decisions else _TYPES
     kind = kinds.get(sent_type) if isinstance(sent_type, str) else None
     if kind is None:
         raise Unacceptable("unknown_type", f"`type` must be one of {', '.join(_TYPES)}.")
     content, canonical, cleaning = _content(message)
-    if len(canonical) > origin.max_event_bytes and not origin.system:
+    if kind in DECISIONS and not origin.system:
+        _check_decision(content)
+    elif len(canonical) > origin.max_event_bytes and not origin.system:
         raise Unacceptable(
             "event_too_large",
             f"The event has {len(canonical):,} bytes; the limit is {origin.max_event_bytes:,}. Send less in it.",
@@ -145,6 +153,27 @@ def read_message(
         flags=tuple(sorted(cleaning.flags)),
     )
     return event, cleaning.escape
+
+
+def _check_decision(content: JsonObject) -> None:
+    """Whether a merge or split names whom it is about as the gateway writes it. Raises Unacceptable."""
+    named: list[Any] = []
+    properties = _object(content, "properties")
+    for side in ("one", "other"):
+        sks = properties.get(side)
+        if not isinstance(sks, list) or not sks:
+            raise _no_decision()
+        named += sks
+    if len(named) > _MOST_DECIDED or not all(isinstance(sk, str) and _SK.fullmatch(sk) for sk in named):
+        raise _no_decision()
+
+
+def _no_decision() -> Unacceptable:
+    return Unacceptable(
+        "wrong_decision",
+        f"A merge or split names up to {_MOST_DECIDED:,} identities in `properties.one` and `properties.other`, each "
+        "as `u:` and a userId or `a:` and an anonymousId; take it as `export` wrote it.",
+    )
 
 
 def _check_user_hash(withheld: Withheld, user_id: str, secret: str) -> None:

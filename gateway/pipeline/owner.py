@@ -132,9 +132,6 @@ class Deriver:
                 await self._own(self._lease)
                 return
             self.heard_of = self._clock.monotonic()  # other processes derive
-        except HistoryLost:
-            log.error("the oplog no longer reaches back to the last position: deriving from stored events")
-            await self._guarded(self._catch_up(self._lease))
         except Unavailable as reason:
             self._batch = max(_SMALLEST_BATCH, self._batch // 2)
             await self._guarded(self._waits(reason))
@@ -261,13 +258,17 @@ class Deriver:
         """Derive until the lanes we own change."""
         if lease.start() is None:
             await self._catch_up(lease)
-        async with self._watch(lease) as stream:
-            # Behind the opening, so that no row falls between.
-            await self.work_off(lease)
-            while not self._stopping.is_set():
-                await self._next(lease, stream)
-                if await self._share():
-                    return
+        try:
+            async with self._watch(lease) as stream:
+                # Behind the opening, so that no row falls between.
+                await self.work_off(lease)
+                while not self._stopping.is_set():
+                    await self._next(lease, stream)
+                    if await self._share():
+                        return
+        except HistoryLost:
+            log.error("the oplog no longer reaches back to the last position: deriving from stored events")
+            await self._make_up(lease)
 
     @asynccontextmanager
     async def _watch(self, lease: Lease) -> AsyncIterator[Stream]:
@@ -352,10 +353,19 @@ class Deriver:
                 await self.apply(lease, part)
             await self._lanes.advance(lease, None, scanned=(start, events[-1].received_at))
             self._derived_until = events[-1].received_at
+            await self.work_off(lease)  # what others leave us does not wait until all that is stored has been read
             self.heard_of = self._clock.monotonic()
             if self._stopping.is_set():
                 return
         await self._lanes.advance(lease, start)
+
+    async def _make_up(self, lease: Lease) -> None:
+        """Derive from stored events what the oplog no longer tells, and keep on record that it happened."""
+        status = self._derivation.status
+        incident = await status.history_lost(lease.start(), lease.lanes, self._clock.now())
+        await self._catch_up(lease)
+        if not self._stopping.is_set():
+            await status.ended(incident, self._clock.now())
 
     async def _unresolved(self, lease: Lease, events: list[Event]) -> list[Event]:
         """Those of our lanes that still have to be resolved."""

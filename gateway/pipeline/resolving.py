@@ -22,31 +22,30 @@ async def resolve(
 
     Links to suppressed identities are not noted: it is as if they had not been said.
     """
-    links = {event.id: _link(event, suppressed) for event in events}
+    said = [(event, event.identity, _link(event, suppressed)) for event in events]
+    pairs = {pair for _, _, pair in said if pair is not None}
     decided = {event.id: decision for event in events if (decision := event.decision()) is not None}
-    touched = {event.identity for event in events} | {one for pair in links.values() if pair for one in pair}
+    touched = {identity for _, identity, _ in said} | {one for pair in pairs for one in pair}
     touched |= {identity for decision in decided.values() for identity in decision.identities}
     members = await identities.members(workspace, touched, session=session)
-    pairs = {pair for pair in links.values() if pair is not None}
     edges = await identities.known_pairs(workspace, pairs, session) if pairs else {}
-    groups = _groups_at_stake(events, links, members, edges) | _groups_decided(decided, members)
+    groups = _groups_at_stake(said, members, edges) | _groups_decided(decided, members)
     decisions: dict[bytes, Decision] = {}
     if groups:
         members |= await identities.group_members(workspace, groups, session)
-        said, decisions = await identities.group_history(workspace, groups, session)
-        edges |= said
+        history, decisions = await identities.group_history(workspace, groups, session)
+        edges |= history
     graph = Graph(workspace, members, edges, decisions)
-    for event in events:
+    for event, identity, pair in said:
         if (decision := decided.get(event.id)) is not None:
             graph.decide(event.id, decision)
             continue
-        graph.see(event.identity, event.order)
-        pair = links[event.id]
+        graph.see(identity, event.order)
         if pair is not None:
             graph.link(pair, event.order)
     resolution = graph.settle()
     await identities.write(workspace, resolution.members, resolution.edges, session, decisions=resolution.decisions)
-    return {event.id: graph.user_of(event.identity) for event in events}, resolution
+    return {event.id: graph.user_of(identity) for event, identity, _ in said}, resolution
 
 
 def _link(event: Event, suppressed: Collection[Identity]) -> Pair | None:
@@ -55,15 +54,14 @@ def _link(event: Event, suppressed: Collection[Identity]) -> Pair | None:
 
 
 def _groups_at_stake(
-    events: list[Event], links: dict[bytes, Pair | None], members: dict[Identity, Member], known: dict[Pair, Edge]
+    said: list[tuple[Event, Identity, Pair | None]], members: dict[Identity, Member], known: dict[Pair, Edge]
 ) -> set[str]:
     """Groups that may come out differently: a new or earlier edge, or an earlier first event."""
     stake: set[Identity] = set()
-    for event in events:
-        member = members.get(event.identity)
+    for event, identity, pair in said:
+        member = members.get(identity)
         if member is not None and event.order < member.first:
-            stake.add(event.identity)
-        pair = links[event.id]
+            stake.add(identity)
         if pair is not None and (pair not in known or event.order < known[pair].order):
             stake.update(connecting(pair))
     return {members[identity].group for identity in stake if identity in members}

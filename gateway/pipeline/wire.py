@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from gateway.model.event import Event, EventType, JsonObject
+from gateway.model.event import DECISIONS, Event, EventType, JsonObject
 from gateway.model.identity import Identity, digest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,7 +59,14 @@ class Pseudonyms:
             # It has to meet the hash of the anonymous id that it is, or say as little as before.
             same = message["previousId"] == message.get("userId")
             hashed["previousId"] = self.hash("userId" if same else "anonymousId", message["previousId"])
+        if message["type"] in DECISIONS:  # whom it names, and neither the reason nor who decided
+            sides = {side: [self._sk(str(sk)) for sk in message["properties"][side]] for side in ("one", "other")}
+            hashed["properties"] = sides
         return hashed
+
+    def _sk(self, sk: str) -> str:
+        identity = Identity.from_sk(sk)
+        return Identity(identity.type, self.hash(identity.type, identity.value)).sk
 
     def hash(self, kind: str, value: str) -> str:
         """32 hexadecimal digits; what stands for nobody in particular stays, or strangers would become one person."""

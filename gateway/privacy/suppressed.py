@@ -40,15 +40,18 @@ class Suppressed:
         return bool(self._keys) and self.any_of([bytes.fromhex(user) for user in users])
 
     async def look(self) -> None:
-        """Take over what has changed. Raises Unavailable."""
-        changes = await self._store.changes(self._number)
-        if not changes or changes[-1].number <= self._number:
-            return  # somebody who looked at the same time has seen more
-        self._number = changes[-1].number
-        for change in changes:
-            (self._keys.add if change.suppressed else self._keys.discard)(change.key)
-        for bell in self._bells:
-            bell.ring()
+        """Take over what has changed, page by page. Raises Unavailable."""
+        news = False
+        while changes := await self._store.changes(self._number):
+            if changes[-1].number <= self._number:
+                continue  # somebody who looked at the same time has seen more
+            self._number = changes[-1].number
+            for change in changes:
+                (self._keys.add if change.suppressed else self._keys.discard)(change.key)
+            news = True
+        if news:
+            for bell in self._bells:
+                bell.ring()
 
     @contextmanager
     def bell(self) -> Iterator[Bell]:

@@ -1,7 +1,7 @@
 """Every collection in one place: its indexes, and what it would be sharded by.
 
-A document's key is `_id`; all but `lanes` and `contracts` carry `workspace`. Unique keys begin with the shard key or
-are `_id` of documents that retries send to the same shard (DERIVE: `sk` is the identity exactly as sent).
+A document's key is `_id`; all but `lanes`, `contracts` and `incidents` carry `workspace`. Unique keys begin with the
+shard key or are `_id` of documents that retries send to the same shard (DERIVE: `sk` is the identity exactly as sent).
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ COLLECTIONS = (
             _index("workspace", "movedTo", "-lastSeen", "-_id"),
             _index("lane", "maps"),
             _index("lane", "dueAt"),
+            Index((("workspace", 1), ("setAside.at", -1), ("_id", -1)), partial={"setAside.at": {"$exists": True}}),
         ),
     ),
     Collection(
@@ -83,6 +84,7 @@ COLLECTIONS = (
     Collection("imports", "workspace, _id"),
     Collection("keys", "workspace, _id", (_index("workspace"),)),
     Collection("contracts", "_id"),
+    Collection("incidents", "_id", (_index("-startedAt", "-_id"),)),
     Collection("rebuilds", "workspace, _id"),
     Collection("consents", "workspace, _id", (_index("workspace"),)),
     Collection("suppressions", "workspace, _id", (_index("number"),)),

@@ -89,6 +89,16 @@ class Database(Transactions):
 
     # -- reading ------------------------------------------------------------------------------------------------
 
+    def key(self, workspace: str, key: Any) -> Document:
+        """A filter that finds the row of this `_id`, which no two workspaces share, to update or replace it.
+
+        A sharded cluster has to know where the row lies. Everything else finds it by the `_id` alone without asking
+        its query planner, which would cost as much as the writing.
+        """
+        if self._client.topology_description.topology_type_name == "Sharded":
+            return {"_id": key, "workspace": workspace}
+        return {"_id": key}
+
     async def find(
         self,
         collection: str,

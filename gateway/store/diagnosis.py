@@ -15,12 +15,15 @@ from gateway.model.finding import Finding
 from gateway.store.collections import COLLECTIONS
 from gateway.store.contracts import Version, Versions
 from gateway.store.database import Database, DeleteOne, Document, Driver, InsertOne, connect
+from gateway.store.derivation import DerivationStatus
 from gateway.store.disk import free_percent
 from gateway.store.unreachable import why_unreachable
 
 PROBE = "imports"
 """A collection that has no indexes and that every gateway has: the row of a check does not disturb there."""
 _WORKSPACE = "doctor"
+_COUNTED = 10_000
+_LATELY_MS = 7 * 86_400_000
 _NO_SUCH_COLLECTION = 26
 _NOT_AUTHORIZED = "refused the credentials"
 _CHANGE_SECONDS = 5.0
@@ -81,10 +84,30 @@ async def _usable(database: Database, hello: Document, target: Target, clock: Cl
         newest = await Versions(database).newest()
         if newest is not None:
             yield _contract(newest, target)
+            yield await _derivation(DerivationStatus(database), clock.now())
         yield _disk(await free_percent(database), target.disk_free_percent)
         yield await _indexes(database)
     except GatewayError as error:
         yield Finding("mongodb.permissions", "fail", error.message.rstrip("."), _permission(error, target.database))
+
+
+async def _derivation(status: DerivationStatus, now: int) -> Finding:
+    """Whether everybody's events fold, and whether derivation lost its place in the oplog of late."""
+    check = "derivation"
+    aside = await status.count_set_aside(at_most=_COUNTED)
+    lost = [one for one in await status.incidents(limit=1) if one.ended_at is None or now - one.started_at < _LATELY_MS]
+    if lost and lost[0].ended_at is None:
+        said = "its place in MongoDB's oplog was lost, and not everything is derived again yet"
+        return Finding(check, "warn", said, "Keep a gateway running that derives (`serve`); it makes up for it.")
+    if aside:
+        most = "at least " if aside == _COUNTED else ""
+        said = f"{most}{aside:,} user{'' if aside == 1 else 's'} set aside, whose events do not fold"
+        fix = "The gateway's log has the ids and the fault; `journey-gateway rebuild` tries them again."
+        return Finding(check, "warn", said, fix)
+    if lost:
+        said = "its place in MongoDB's oplog was lost within the last week; everything was derived again"
+        return Finding(check, "warn", said, "Give MongoDB a larger oplog: replSetResizeOplog.")
+    return Finding(check, "ok", "everybody's events fold")
 
 
 def _contract(newest: Version, target: Target) -> Finding:

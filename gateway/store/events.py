@@ -9,11 +9,13 @@ from typing import Any
 from gateway.errors import Forbidden
 from gateway.model.event import DECISIONS, SYSTEM_SK, SYSTEM_TYPES, Event, EventType, JsonObject, OrderKey
 from gateway.model.scope import Scope
-from gateway.store.database import Database, Document, InsertOutcome, Session
+from gateway.store.database import Database, Document, InsertOutcome, Session, Timestamp
 
 COLLECTION = "events"
 NEWEST_FIRST = [("at", -1), ("seq", -1), ("_id", -1)]
 OLDEST_FIRST = [("at", 1), ("seq", 1), ("_id", 1)]
+#: How long a read waits for the majority view to come to its time.
+_WAIT_MS = 5_000
 
 #: A filter: what users did, without the gateway's own system events.
 OF_USERS: Document = {"type": {"$nin": sorted(SYSTEM_TYPES)}}
@@ -125,17 +127,28 @@ class Events:
         """Durably insert stored forms; each carries its workspace. Raises Unavailable: nothing may be acknowledged."""
         return await self._database.insert_unordered(COLLECTION, documents)
 
-    async def hashes(self, workspace: str, ids: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Content hash by id, of those that are stored."""
-        rows = await self._database.find(
-            COLLECTION, {"workspace": workspace, "_id": {"$in": list(ids)}}, projection={"hash": 1}
-        )
+    async def hashes(
+        self, workspace: str, ids: Sequence[bytes], *, after: Timestamp | None = None
+    ) -> dict[bytes, bytes]:
+        """Content hash by id, of those that are stored; `after` is a cluster time at which they were."""
+        wanted = {"workspace": workspace, "_id": {"$in": list(ids)}}
+        async with self._database.reading_after(after) as session:
+            rows = await self._database.find(
+                COLLECTION, wanted, projection={"hash": 1}, session=session, max_time_ms=_WAIT_MS
+            )
         return {bytes(row["_id"]): bytes(row["hash"]) for row in rows}
 
     async def get(self, scope: Scope, ids: Iterable[bytes], *, session: Session | None = None) -> dict[bytes, Event]:
         """Events by id. The caller checks that a subject may see them: the user behind an event is derived."""
         wanted = {"workspace": scope.workspace, "_id": {"$in": list(ids)}}
         rows = await self._database.find(COLLECTION, wanted, session=session)
+        return {event.id: event for event in map(from_document, rows)}
+
+    async def announced(self, workspace: str, ids: Iterable[bytes], *, after: Timestamp | None) -> dict[bytes, Event]:
+        """Events by id, which were stored at the cluster time `after`; one that is not there has been erased since."""
+        wanted = {"workspace": workspace, "_id": {"$in": list(ids)}}
+        async with self._database.reading_after(after) as session:
+            rows = await self._database.find(COLLECTION, wanted, session=session, max_time_ms=_WAIT_MS)
         return {event.id: event for event in map(from_document, rows)}
 
     async def of_identities(self, workspace: str, sks: Sequence[str], *, session: Session | None = None) -> list[Event]:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from gateway.errors import Unavailable
-from gateway.model.event import Event
+from gateway.model.event import DECISIONS, SYSTEM_TYPES, Event
 from gateway.store.database import Database, Document
 from gateway.store.events import COLLECTION as EVENTS
 from gateway.store.events import OF_USERS, OLDEST_FIRST, from_document
@@ -32,6 +32,13 @@ async def patiently(read: Callable[[], Awaitable[_Read]]) -> _Read:
     return await read()
 
 
+_KINDS: dict[str, Document] = {
+    "users": OF_USERS,
+    "decisions": {"type": {"$in": sorted(DECISIONS)}},
+    "both": {"type": {"$nin": sorted(SYSTEM_TYPES - DECISIONS)}},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which events: those of a workspace that were received up to `as_of`; times are milliseconds, `until` excluded."""
@@ -41,9 +48,11 @@ class Selection:
     since: int | None = None
     until: int | None = None
     source: str | None = None
+    kinds: Literal["users", "decisions", "both"] = "users"
+    """What users did, or what operators decided about who is who (merges and splits), or both."""
 
     def filter(self) -> Document:
-        wanted: Document = {"workspace": self.workspace, "receivedAt": {"$lte": self.as_of}, **OF_USERS}
+        wanted: Document = {"workspace": self.workspace, "receivedAt": {"$lte": self.as_of}, **_KINDS[self.kinds]}
         if self.source is not None:
             wanted["source"] = self.source
         return wanted

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from gateway.model.identity import LANES, lane_of
-from gateway.store.database import Database, Document, Stream, Timestamp
+from gateway.store.database import Database, Document, Sort, Stream, Timestamp
 from gateway.store.lanes import COLLECTION, FEED, feed_id
 
 Positions = dict[int, int]
+#: How long a read waits for the majority view to come to what this process has seen.
+_WAIT_MS = 5_000
 
 
 class Feed:
@@ -17,18 +19,32 @@ class Feed:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._seen: Timestamp | None = None
+
+    def saw(self, at: Timestamp) -> None:
+        """Reads from now on show at least what was there at this cluster time."""
+        self._seen = at if self._seen is None else max(self._seen, at)
+
+    @property
+    def seen(self) -> Timestamp | None:
+        """The latest cluster time that this process has read the feed at."""
+        return self._seen
 
     @asynccontextmanager
     async def tail(self) -> AsyncIterator[Stream]:
         """Rows of all workspaces as they are written: every one that `heads_and_floors` does not show yet."""
         start = await self._database.majority_time()
+        self.saw(start)
         inserts = [{"$match": {"operationType": "insert"}}]
         async with self._database.watch(FEED, inserts, start_at=start, max_await_ms=250) as stream:
             yield stream
 
     async def heads_and_floors(self) -> tuple[Positions, Positions]:
-        """The last written position and the oldest kept position of each lane."""
-        rows = await self._database.find(COLLECTION, {"_id": {"$in": list(range(LANES))}})
+        """The last written position and the oldest kept position of each lane: of all that was acknowledged to any
+        process before, and of all that this one has seen."""
+        # The primary's own time, which is at or past all that was ever committed, as long as it is the primary.
+        self.saw(await self._database.operation_time())
+        rows = await self._find(COLLECTION, {"_id": {"$in": list(range(LANES))}})
         return {row["_id"]: row["seq"] for row in rows}, {row["_id"]: row["floor"] for row in rows}
 
     async def resolved(self, lanes: Collection[int], at: Timestamp) -> bool:
@@ -65,4 +81,12 @@ class Feed:
             "_id": {"$gt": feed_id(lane, after), "$lte": feed_id(lane, up_to)},
             **wanted,
         }
-        return await self._database.find(FEED, found, sort=[("_id", 1)], limit=limit)
+        return await self._find(FEED, found, sort=[("_id", 1)], limit=limit)
+
+    async def _find(
+        self, collection: str, wanted: Document, *, sort: Sort | None = None, limit: int = 0
+    ) -> list[Document]:
+        async with self._database.reading_after(self._seen) as session:
+            return await self._database.find(
+                collection, wanted, sort=sort, limit=limit, session=session, max_time_ms=_WAIT_MS
+            )

@@ -91,7 +91,7 @@ class Identities:
         """Store changed rows; each write bumps the row's revision."""
         if members:
             await self._database.bulk_write(
-                IDENTITIES, [_member_row(workspace, *item) for item in members.items()], session=session
+                IDENTITIES, [self._member_row(workspace, *item) for item in members.items()], session=session
             )
         rows = [_edge_row(workspace, *item) for item in edges.items()]
         rows += [_decision_row(workspace, *item) for item in (decisions or {}).items()]
@@ -146,6 +146,24 @@ class Identities:
         )
         return None if row is None else Identity.from_sk(row["sk"])
 
+    def _member_row(self, workspace: str, identity: Identity, member: Member) -> UpdateOne:
+        return UpdateOne(
+            self._database.key(workspace, digest(workspace, identity.sk)),
+            {
+                "$set": {
+                    "workspace": workspace,
+                    "sk": identity.sk,
+                    "type": identity.type,
+                    "value": identity.value,
+                    "first": list(member.first),
+                    "group": member.group,
+                    "user": member.user,
+                },
+                "$inc": {"revision": 1},
+            },
+            upsert=True,
+        )
+
     async def _members(self, wanted: Document, session: Session | None) -> dict[Identity, Member]:
         rows = await self._database.find(IDENTITIES, wanted, session=session)
         return {Identity.from_sk(row["sk"]): Member(_order(row["first"]), row["group"], row["user"]) for row in rows}
@@ -174,24 +192,6 @@ def _order(stored: list[object]) -> tuple[int, int, bytes]:
 
 def _edge_id(workspace: str, pair: Pair) -> bytes:
     return digest(workspace, pair[0].sk, pair[1].sk)
-
-
-def _member_row(workspace: str, identity: Identity, member: Member) -> UpdateOne:
-    return UpdateOne(
-        {"_id": digest(workspace, identity.sk), "workspace": workspace},
-        {
-            "$set": {
-                "sk": identity.sk,
-                "type": identity.type,
-                "value": identity.value,
-                "first": list(member.first),
-                "group": member.group,
-                "user": member.user,
-            },
-            "$inc": {"revision": 1},
-        },
-        upsert=True,
-    )
 
 
 def _edge_row(workspace: str, pair: Pair, edge: Edge) -> UpdateOne:

@@ -17,7 +17,7 @@ from gateway.errors import Unavailable
 from gateway.model.event import Event
 from gateway.model.identity import LANES, lane_of
 from gateway.model.journey import JourneyStep
-from gateway.store.database import Database, Document, InsertOne, Session, Timestamp, UpdateOne
+from gateway.store.database import Database, Document, Session, Timestamp, UpdateOne
 
 COLLECTION = "lanes"
 FEED = "feed"
@@ -159,9 +159,9 @@ class Lanes:
     ) -> None:
         """All our lanes have come so far: in the change stream, or in a reading of all that is stored. Raises
         LeaseLost."""
-        row: Document = {"scanned": None if scanned is None else list(scanned)}
+        row: Document = {"$set": {"scanned": None if scanned is None else list(scanned)}}
         if position is not None:
-            row["offset"] = {"$max": ["$offset", position]}
+            row["$max"] = {"offset": position}  # none yet is less than any
         await self._write_rows(lease, dict.fromkeys(lease.lanes, row))
         for held in lease.lanes.values():
             held.scanned = scanned
@@ -194,11 +194,11 @@ class Lanes:
         rows: dict[int, Document] = {}
         for lane in lanes:
             # The count makes it a write whatever else stays: only what is written can conflict with a take-over.
-            rows[lane] = {"contract": lease.contract, "fenced": {"$add": [{"$ifNull": ["$fenced", 0]}, 1]}}
+            rows[lane] = {"$set": {"contract": lease.contract}, "$inc": {"fenced": 1}}
             if lane in heads:
-                rows[lane]["seq"] = heads[lane]
+                rows[lane]["$set"]["seq"] = heads[lane]
             if offset is not None:
-                rows[lane]["offset"] = {"$max": ["$offset", offset]}
+                rows[lane]["$max"] = {"offset": offset}
         await self._write_rows(lease, rows, session)
 
     def committed(
@@ -215,7 +215,7 @@ class Lanes:
         if len(mine) < len(rows):
             raise LeaseLost("A lane is not this process's any more.")
         result = await self._database.bulk_write(
-            COLLECTION, [UpdateOne(mine[lane], [{"$set": row}]) for lane, row in rows.items()], session=session
+            COLLECTION, [UpdateOne(mine[lane], row) for lane, row in rows.items()], session=session
         )
         if result.matched < len(rows):
             raise LeaseLost("Another process has taken over a lane.")
@@ -238,14 +238,12 @@ class Lanes:
     async def publish(self, lease: Lease, rows: Sequence[tuple[str, Document]], *, now: int, session: Session) -> None:
         """Append these rows to the feed, behind the fence of the same transaction; then `committed` remembers it."""
         positions = lease.heads
-        inserts = []
+        inserts: list[Document] = []
         for user, row in rows:
             lane = lane_of(row["workspace"], user)
             position = positions[lane] = positions[lane] + 1
-            inserts.append(
-                InsertOne({"_id": feed_id(lane, position), "lane": lane, "seq": position, "writtenAt": now, **row})
-            )
-        await self._database.bulk_write(FEED, list(inserts), session=session)
+            inserts.append({"_id": feed_id(lane, position), "lane": lane, "seq": position, "writtenAt": now, **row})
+        await self._database.insert_many(FEED, inserts, session=session)
 
     async def expired(self, lanes: Collection[int], before: int) -> dict[int, int]:
         """The last position of each of these lanes that was written before `before` (ms)."""

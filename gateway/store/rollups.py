@@ -57,8 +57,9 @@ class Rollups:
         operations = []
         for (kind, key, definition, start), count in cells.items():
             if count:
-                cell = {"_id": digest(workspace, kind, key, definition, str(start), str(lane)), "workspace": workspace}
-                fixed = {"kind": kind, "key": key, "definition": definition, "start": start, "lane": lane}
+                cell = self._database.key(workspace, digest(workspace, kind, key, definition, str(start), str(lane)))
+                fixed = {"workspace": workspace, "kind": kind, "key": key, "definition": definition, "start": start}
+                fixed["lane"] = lane
                 operations.append(UpdateOne(cell, {"$inc": {"count": count}, "$setOnInsert": fixed}, upsert=True))
         if operations:
             await self._database.bulk_write(COLLECTION, list(operations), session=session)

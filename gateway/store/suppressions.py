@@ -13,6 +13,7 @@ from gateway.store.database import Database, Document, Session, UpdateOne
 COLLECTION = "suppressions"
 
 _CHANGES = "changes"
+PAGE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,20 @@ class Suppressions:
         return 0 if row is None else int(row["count"])
 
     async def changes(self, after: int) -> list[Change]:
-        """What changed behind this number, in order; of one identity only the latest."""
-        rows = await self._database.find(COLLECTION, {"number": {"$gt": after}}, sort=[("number", 1)])
+        """What changed next behind this number, in order; of one identity only the latest. All that has one number is
+        there; ask again behind the last one until there is nothing."""
+        rows = await self._database.find(
+            COLLECTION,
+            {"number": {"$gt": after}},
+            sort=[("number", 1)],
+            limit=PAGE,
+            projection={"lifted": 1, "number": 1},
+        )
+        if len(rows) == PAGE:  # one change has far fewer identities than a page
+            cut = rows[-1]["number"]
+            rows = [row for row in rows if row["number"] < cut] or await self._database.find(
+                COLLECTION, {"number": cut}
+            )
         return [Change(bytes(row["_id"]), not row["lifted"], row["number"]) for row in rows]
 
     async def _write(self, workspace: str, keys: Collection[bytes], values: Document, session: Session) -> None:

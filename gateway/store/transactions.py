@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any, TypeVar
 
 import pymongo
+from bson.timestamp import Timestamp
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -45,6 +46,24 @@ class Transactions(ABC):
         finally:
             with translated:
                 await session.end_session()
+
+    @asynccontextmanager
+    async def reading_after(self, at: Timestamp | None) -> AsyncIterator[Session | None]:
+        """A session whose reads wait until the server's majority view has come to `at`; None: reads do not wait.
+
+        A majority read alone may step back in time: a primary just elected answers it with what it knows to be
+        committed, which may be less than its predecessor answered. Reads need a `max_time_ms`, or they wait on.
+        """
+        if at is None:
+            yield None
+            return
+        with translated:
+            session = await self._start_session()
+        try:
+            session.advance_operation_time(at)
+            yield session
+        finally:
+            await session.end_session()
 
     async def with_transaction(self, work: Callable[[Session], Awaitable[T]], *, session: Session | None = None) -> T:
         """Run `work` in a transaction and return its answer; `work` may run several times, so it must start afresh.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -151,8 +151,12 @@ class Users:
         """Store folded users."""
         operations = [
             UpdateOne(
-                {"_id": state.user, "workspace": workspace},
-                {"$set": _user_row(workspace, state, maps, as_of), "$inc": {"revision": 1}},
+                self._database.key(workspace, state.user),
+                {
+                    "$set": _user_row(workspace, state, maps, as_of),
+                    "$inc": {"revision": 1},
+                    "$unset": {"setAside": ""},
+                },
                 upsert=True,
             )
             for state in states
@@ -160,15 +164,16 @@ class Users:
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
 
-    async def set_aside(self, workspace: str, users: Iterable[str], session: db.Session) -> None:
-        """Mark users that could not be folded: their next event folds them from the start."""
+    async def set_aside(self, workspace: str, users: Mapping[str, str], *, now: int, session: db.Session) -> None:
+        """Mark users that could not be folded, and the kind of error: their next event folds them from the start."""
+        cleared = {"maps": None, "movedTo": None, "dueAt": None}
         operations = [
             UpdateOne(
                 {"_id": user, "workspace": workspace},
-                {"$set": {"maps": None, "movedTo": None, "dueAt": None, "lane": lane_of(workspace, user)}},
+                {"$set": {**cleared, "lane": lane_of(workspace, user), "setAside": {"at": now, "error": error}}},
                 upsert=True,
             )
-            for user in users
+            for user, error in users.items()
         ]
         if operations:
             await self._database.bulk_write(USERS, operations, session=session)
@@ -205,7 +210,7 @@ class Users:
                 {
                     "$set": row,
                     "$inc": {"revision": 1},
-                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted"), ""),
+                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted", "setAside"), ""),
                 },
                 upsert=True,
                 session=session,
@@ -263,6 +268,7 @@ class Users:
 def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Document:
     session = state.session
     return {
+        "workspace": workspace,
         "lane": lane_of(workspace, state.user),
         "firstSeen": state.first_seen,
         "lastSeen": state.last_seen,
@@ -408,7 +414,8 @@ async def _replace(
     session: db.Session,
 ) -> None:
     operations: list[Any] = [
-        UpdateOne({"_id": key, "workspace": workspace}, {"$set": row}, upsert=True) for key, row in rows
+        UpdateOne(database.key(workspace, key), {"$set": {"workspace": workspace, **row}}, upsert=True)
+        for key, row in rows
     ]
     if operations:
         await database.bulk_write(collection, operations, session=session)

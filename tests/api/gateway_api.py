@@ -33,11 +33,14 @@ from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.pipeline.owner import Deriver
+from gateway.plugin.configuring import Plugged
+from gateway.plugin.host import Host
 from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
@@ -68,6 +71,7 @@ class Gateway:
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
     env: str = "production"
     flags: Flags = field(default_factory=Flags)
+    plugged: Plugged = field(default_factory=lambda: Plugged(Host()))
 
     def __post_init__(self) -> None:
         database = self.database
@@ -94,6 +98,7 @@ class Gateway:
             intake=self.intake,
             quarantine=self.quarantine,
             accounting=self.accounting,
+            derivation=DerivationStatus(database),
             hub=self.hub,
             consistency=Consistency(Feed(database), Work(database), ServerClock()),
             callers=Callers(self.keyring, self.tokens),
@@ -101,8 +106,9 @@ class Gateway:
             privacy=self.privacy,
             eraser=self.eraser,
             flags=self.flags,
+            plugged=self.plugged,
         )
-        self.schema = build_schema(self.contract)
+        self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
         self.app = graphql_app(self.schema, self.services, settings)
         self._lease: Lease | None = None
@@ -155,11 +161,11 @@ class Gateway:
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.post("/", content=content, headers=given)
 
-    async def request(self, method: str, path: str, **headers: str) -> httpx2.Response:
-        """One request without a body."""
+    async def request(self, method: str, path: str, content: bytes = b"", /, **headers: str) -> httpx2.Response:
+        """One request, without a body unless one is given."""
         transport = httpx2.ASGITransport(app=self.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            return await client.request(method, path, headers=headers)
+            return await client.request(method, path, content=content, headers=headers)
 
     async def answer(self, query: str, authorization: str | None, **variables: object) -> Json:
         """Data and errors of an operation."""

@@ -96,7 +96,9 @@ async def house(prepared: Database) -> AsyncIterator[House]:
         settings = Settings(env="production")
         rest = Starlette(
             routes=[
-                *token_routes(doors.keyring, services.callers, doors.tokens, Identities(prepared), settings),
+                *token_routes(
+                    doors.keyring, services.callers, doors.tokens, Identities(prepared), doors.suppressed, settings
+                ),
                 sdl_route(services.callers, settings),
             ]
         )

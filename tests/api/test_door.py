@@ -79,6 +79,21 @@ async def test_other_methods_are_refused(idle_gateway: Gateway) -> None:
         assert response.headers["allow"] == "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 
 
+@pytest.mark.parametrize(("method", "body"), [("PATCH", QUERY), ("PATCH", None), ("PUT", QUERY), ("DELETE", QUERY)])
+async def test_graphql_sent_by_another_method_is_told_which_one(
+    idle_gateway: Gateway, method: str, body: dict[str, str] | None
+) -> None:
+    content = b"" if body is None else orjson.dumps(body)
+    for credential in (None, await idle_gateway.api_key()):
+        headers = {} if credential is None else {"authorization": credential}
+        response = await idle_gateway.request(method, "/", content, **headers)
+        assert response.status_code == 405
+        assert response.headers["allow"] == "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+        (error,) = response.json()["errors"]
+        assert error["message"] == f"{method} is not for GraphQL."
+        assert "by POST" in error["extensions"]["hint"]
+
+
 async def test_mistakes_are_explained_without_suggestions(idle_gateway: Gateway) -> None:
     key = await idle_gateway.api_key()
     error = await idle_gateway.refusal("{ journeyMap { key } }", key)

@@ -58,6 +58,39 @@ async def test_every_kpi_of_the_contract_has_a_value(gateway: Gateway) -> None:
     assert (found["session_length"]["value"], found["session_length"]["n"]) == (pytest.approx(600 / 7), 7)
 
 
+CONSENT = """mutation($user: UserBy, $state: ConsentState!) { setConsent(input: {
+  user: $user, purposes: {analytics: $state}, source: "banner" }) { errors { code } } }"""
+VALUES = '{ kpis { key result(range: {last: "8w"}) { value n } } }'
+
+
+async def say(gateway: Gateway, name: str, state: str) -> None:
+    said = await gateway.ask(CONSENT, await gateway.api_key(), user={"userId": name}, state=state)
+    assert said["setConsent"]["errors"] == []
+    gateway.clock.advance(10)
+    await gateway.derive()
+
+
+async def counted(gateway: Gateway) -> dict[str, int]:
+    found = await gateway.ask(VALUES, await gateway.api_key())
+    return {kpi["key"]: kpi["result"]["n"] for kpi in found["kpis"]}
+
+
+async def test_who_denies_analytics_is_in_no_kpi(gateway: Gateway) -> None:
+    await shoppers(gateway)
+    await gateway.send({"type": "identify", "userId": "bob", "anonymousId": "phone"}, track("View", 9, userId="bob"))
+    everybody = await counted(gateway)
+    assert everybody["purchase_conversion"] == 4
+    await say(gateway, "bob", "DENIED")
+    without = await counted(gateway)
+    assert (without["purchase_conversion"], without["csat"]) == (3, 0)
+    assert without["session_length"] < everybody["session_length"]
+    await gateway.send(track("Survey Response Submitted", userId="bob", properties={"survey": "csat", "score": 1}))
+    await say(gateway, "bob", "GRANTED")
+    again = await counted(gateway)
+    assert again["purchase_conversion"] == 4
+    assert again["csat"] == 1, "what came in under the denial stays out"
+
+
 async def test_a_range_between_two_moments_is_half_open(gateway: Gateway) -> None:
     await gateway.send(track("Product List Viewed", 60, userId="ann"), track("Product List Viewed", 30, userId="bob"))
     key = await gateway.api_key()

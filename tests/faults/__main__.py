@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1, help="how often each kind of fault comes")
     parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, default=1e9, help="make no more events after so long")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--output", type=Path, help="the JSON file of the result")
     parser.add_argument("--keep", type=Path, help="a folder for logs and data, which stay there")
@@ -36,6 +37,7 @@ def main() -> int:
         seed=asked.seed,
         rounds=asked.rounds,
         events=asked.events,
+        most_seconds=60 * asked.minutes,
         kinds=tuple(asked.kinds.split(",")),
         output=output,
         log=output.with_suffix(".ndjson"),

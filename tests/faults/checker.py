@@ -5,37 +5,27 @@ Each rule yields one line per breach. Nothing here asks the gateway anything.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests import oracle
-from tests.faults.history import History
-from tests.faults.messages import DAY, Message
-from tests.faults.subscribers import Heard
-from tests.faults.tables import LANES, Row, Tables
+from tests.faults.accounting import everything_sent_is_counted, rows_count_what_they_stored
+from tests.faults.evidence import Evidence
+from tests.faults.messages import Message
+from tests.faults.people import (
+    links_are_the_oracles,
+    nothing_is_left_to_do,
+    people_are_the_oracles,
+    rollups_are_recounted,
+    totals_agree,
+    worked_out,
+)
+from tests.faults.tables import LANES, Row
 
 _SHOWN = 20
-#: The map that the sample contract ships with (schema/shop/journeys/purchase.yaml), in the oracle's words.
-STAGES = [
-    ("browse", {"Product List Viewed", "Product Viewed"}),
-    ("cart", {"Product Added"}),
-    ("checkout", {"Checkout Started"}),
-    ("purchased", {"Order Completed"}),
-]
-LIMIT = 7 * DAY
-
-
-@dataclass(slots=True)
-class Evidence:
-    """What is judged. `began` and `ended` are milliseconds by this machine's clock, which no fault moves."""
-
-    history: History
-    tables: Tables
-    heard: list[Heard]
-    began: int
-    ended: int
+#: What was given to the gateway before the run; nothing of a run goes in there.
+GIVEN = frozenset({"contracts", "keys"})
 
 
 @dataclass(slots=True)
@@ -59,11 +49,12 @@ class Verdict:
 
 def check(evidence: Evidence) -> Verdict:
     """Every rule over the evidence."""
+    evidence.people, evidence.links = worked_out(evidence)
     verdict = Verdict()
     for rule, judge in RULES.items():
         for breach in judge(evidence):
             verdict.add(rule, breach)
-    verdict.unchecked = sorted(name for name in ("rollups", "accounting") if evidence.tables.others.get(name))
+    verdict.unchecked = sorted(name for name, count in evidence.tables.others.items() if count and name not in GIVEN)
     return verdict
 
 
@@ -139,103 +130,6 @@ def _content(message: Message) -> dict[str, Any]:
     }
 
 
-# -- derivation ----------------------------------------------------------------------------------------------------
-
-
-def people_are_the_oracles(evidence: Evidence) -> Iterator[str]:
-    """Every user, session and journey is what the oracle makes of the stored events."""
-    expected: dict[Any, dict[str, Any]] = {}
-    for part in _independent(_plain(row) for row in evidence.tables["events"]):
-        for person in oracle.world(part, STAGES, LIMIT, evidence.ended):
-            expected[tuple(person["identities"])] = person
-    derived = {tuple(person["identities"]): person for person in world_of(evidence.tables)}
-    for identities in expected.keys() - derived.keys():
-        yield f"{identities} should be one person"
-    for identities in derived.keys() - expected.keys():
-        yield f"{identities} should not be one person"
-    for identities in expected.keys() & derived.keys():
-        for key in ("events", "sessions", "journeys"):
-            if expected[identities][key] != derived[identities][key]:
-                yield f"{identities}: {key} are {derived[identities][key]} instead of {expected[identities][key]}"[:600]
-
-
-def totals_agree(evidence: Evidence) -> Iterator[str]:
-    """What a user's row says of the sessions is what there is; nothing belongs to a user that is gone."""
-    alive = {row["_id"]: row for row in evidence.tables["users"] if row.get("movedTo") is None}
-    visits = Counter(row["user"] for row in evidence.tables["sessions"])
-    for user, row in alive.items():
-        if row.get("sessions") != visits[user]:
-            yield f"user {user} says {row.get('sessions')} sessions and has {visits[user]}"
-    gone = {row["_id"] for row in evidence.tables["users"]} - alive.keys()
-    for collection in ("sessions", "journeys", "identities"):
-        for row in evidence.tables[collection]:
-            # An id that was only ever linked, and refused, has a user's id and no user.
-            if row["user"] in gone or (collection != "identities" and row["user"] not in alive):
-                yield f"{collection} hold {row['_id']!r} of {row['user']}, who is gone"
-
-
-def world_of(tables: Tables) -> list[dict[str, Any]]:
-    """The stored world in the oracle's words."""
-    identities, visits, runs = (_by_user(tables[name]) for name in ("identities", "sessions", "journeys"))
-    return [
-        {
-            "identities": sorted((row["type"], row["value"]) for row in identities.get(user["_id"], [])),
-            "events": user.get("events"),
-            "sessions": sorted((row["start"], row["end"], row["events"]) for row in visits.get(user["_id"], [])),
-            "journeys": [
-                (row["status"], row["reached"], row["startedAt"])
-                for row in sorted(runs.get(user["_id"], []), key=lambda row: row["run"])
-            ],
-        }
-        for user in tables["users"]
-        if user.get("movedTo") is None
-    ]
-
-
-def _by_user(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row["user"]].append(row)
-    return found
-
-
-def _plain(row: Row) -> oracle.Event:
-    keys = ("type", "name", "userId", "anonymousId", "previousId", "at", "seq")
-    return {"id": bytes(row["_id"]), **{key: row[key] for key in keys}}
-
-
-def _independent(events: Iterable[oracle.Event]) -> Iterator[list[oracle.Event]]:
-    """Parts that no edge connects: the oracle is slow and obvious, and takes each part by itself."""
-    parents: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def root(identity: tuple[str, str]) -> tuple[str, str]:
-        parents.setdefault(identity, identity)
-        while parents[identity] != identity:
-            parents[identity] = parents[parents[identity]]
-            identity = parents[identity]
-        return identity
-
-    all_events = list(events)
-    for event in all_events:
-        pair = oracle.edge(event)
-        # What names nobody connects nobody; it would make one part of everything.
-        if pair is not None and not any(value in oracle.NOBODY for _, value in pair):
-            parents[root(pair[0])] = root(pair[1])
-    parts: dict[tuple[str, str], list[oracle.Event]] = {}
-    for event in all_events:
-        who = oracle.sender(event)
-        assert who is not None, "the suite sends no operator's decisions"
-        parts.setdefault(root(who), []).append(event)
-    nobody = [part for (_, value), part in parts.items() if value in oracle.NOBODY]
-    yield from (part for (_, value), part in parts.items() if value not in oracle.NOBODY)
-    yield [event for part in nobody for event in part]
-
-
-# ROLLUPS: when `rollups` comes, its rule stands here: every cell counted again from the stored events and the oracle's
-# journeys. ACCOUNTING: likewise sent = accepted + duplicate + conflict + quarantined + refused, per source and hour,
-# with what `history.counts` says. Until then `Verdict.unchecked` names both once they hold anything.
-
-
 # -- the feed ------------------------------------------------------------------------------------------------------
 
 
@@ -296,8 +190,13 @@ RULES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "stored was sent": stored_was_sent,
     "answers are right": answers_are_right,
     "times are the server's": times_are_the_servers,
+    "everything sent is counted": everything_sent_is_counted,
+    "rows count what they stored": rows_count_what_they_stored,
     "people are the oracle's": people_are_the_oracles,
     "totals agree": totals_agree,
+    "links are the oracle's": links_are_the_oracles,
+    "rollups are recounted": rollups_are_recounted,
+    "nothing is left to do": nothing_is_left_to_do,
     "the feed is dense": feed_is_dense,
     "the feed announces once": feed_announces_once,
     "subscribers missed nothing": subscribers_missed_nothing,

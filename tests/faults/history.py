@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,19 @@ from tests.faults.messages import Plan
 
 _SENT, _ACKNOWLEDGED = 1, 2
 _MOST_ANOMALIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request by this machine's clock (ms): how many messages, and the counts of its answer when one came.
+
+    Without counts nobody knows whether a gateway has read it, or judged it, or stored any of it.
+    """
+
+    began: int
+    ended: int
+    messages: int
+    counts: Mapping[str, int] | None
 
 
 class History:
@@ -29,6 +43,7 @@ class History:
         self.anomalies: list[dict[str, Any]] = []
         #: When each request was acknowledged (monotonic seconds).
         self.acknowledged_at: list[float] = []
+        self.requests: list[Request] = []
         self._states = bytearray()
         self._log = None if log is None else log.open("wb")
         self._began = time.monotonic()
@@ -43,13 +58,17 @@ class History:
         """How many messages were made."""
         return len(self._states)
 
-    def sent(self, numbers: list[int]) -> None:
+    def sent(self, numbers: list[int]) -> int:
+        """Record that they are about to be sent; the time (ms)."""
         for number in numbers:
             self._states[number] |= _SENT
         self.counts["sent"] += len(numbers)
+        return _now()
 
-    def answered(self, numbers: list[int], gateway: int, status: int | str, reply: dict[str, Any] | None) -> bool:
-        """Record one answer; whether it acknowledged the messages."""
+    def answered(
+        self, numbers: list[int], gateway: int, status: int | str, reply: dict[str, Any] | None, *, began: int
+    ) -> bool:
+        """Record the answer to what was sent at `began` (ms); whether it acknowledged the messages."""
         self.answers[str(status)] += 1
         line: dict[str, Any] = {
             "t": round(time.monotonic() - self._began, 3),
@@ -70,6 +89,7 @@ class History:
                 self.anomaly("verdicts that do not sum to what was sent, or bad ones", numbers=runs(numbers), **reply)
         elif isinstance(status, int) and status not in (429, 502, 503, 504):
             self.anomaly(f"status {status}", numbers=runs(numbers))
+        self.requests.append(Request(began, _now(), len(numbers), line.get("r")))
         if self._log is not None:
             self._log.write(orjson.dumps(line) + b"\n")
         return good
@@ -97,6 +117,10 @@ class History:
     def longest_silence(self, began: float, ended: float) -> float:
         """Seconds: the longest pause between acknowledgments that touches this time."""
         return longest_pause(self.acknowledged_at, began, ended)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def longest_pause(times: Sequence[float], began: float, ended: float) -> float:

@@ -1,7 +1,8 @@
 """What is sent: message `number` of a plan is a function of the seed, so that a history need only keep numbers.
 
-People come in pods of four. Each is anonymous at first, under up to three ids, and known later: `identify` and `alias`
-merge them; now and then an id is linked to a second person of the pod (to be refused) or to nobody (`anonymous`).
+People come for a few messages at a time, and in pods of four. Each is anonymous at first, under up to three ids, and
+known later: `identify` and `alias` merge them; now and then an id is linked to a second person of the pod (to be
+refused) or to nobody (`anonymous`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 DAY = 86_400_000
 HOUR = 3_600_000
+#: So many messages in a row are one person's.
+_VISIT = 5
 _TRACKS = ("Product Viewed",) * 6 + ("Product List Viewed",) * 3 + ("Product Added",) * 2 + ("Checkout Started",) * 2
 _NAMES = (*_TRACKS, "Order Completed", "Searched", "Coupon Seen")
 Message = dict[str, Any]
@@ -37,7 +40,7 @@ class Plan:
     def message(self, number: int) -> Message:
         """The message as it is sent, each time."""
         chance = random.Random(self.seed * 1_000_003 + number)
-        person = chance.randrange(self.people)
+        person = random.Random(f"visit {self.seed} {number // _VISIT}").randrange(self.people)
         progress = min(1.0, number / self.events)
         known = progress > 0.2 + 0.6 * random.Random(self.seed * 31 + person).random()
         sent: Message = {"messageId": self.message_id(number)}

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import pymongo
 
-from tests.faults.checker import Evidence, Verdict, check
+from tests.faults.checker import Verdict, check
+from tests.faults.evidence import Evidence
 from tests.faults.gateways import DATABASE, Gateway
 from tests.faults.history import History, longest_pause
 from tests.faults.messages import Plan
@@ -38,6 +39,8 @@ _STALL_SECONDS = PATIENCE / 2
 class Options:
     """What a run is made of. `seconds` bounds the time in which faults begin; `log` holds every request's answer.
 
+    `most_seconds`: when that time has passed and all faults have been, no more events are made, and the run is judged.
+
     `uri_options` (such as "&heartbeatFrequencyMS=500") goes behind the gateways' address of MongoDB.
     """
 
@@ -46,6 +49,7 @@ class Options:
     events: int = 10_000
     kinds: Sequence[str] = tuple(KINDS)
     seconds: float | None = None
+    most_seconds: float = 1e9
     writers: int = 8
     transaction_seconds: int = 10
     uri_options: str = ""
@@ -79,11 +83,12 @@ async def run(options: Options) -> Run:
         async with _started(options, directory, began) as running:
             await _break(running)
             await _catch_up(running)
+            await _stop(running)
             await _judge(running, began)
         running.history.close()
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_bytes(orjson.dumps(report(running), option=orjson.OPT_INDENT_2) + b"\n")
+        options.output.write_bytes(written(report(running)))
     return running
 
 
@@ -141,9 +146,9 @@ async def _break(running: Run) -> None:
     running.writers.rate = max(running.writers.rate, 1_000.0)
 
     async def enough() -> bool:
-        return len(history) >= options.events
+        return len(history) >= options.events or time.monotonic() - running.began > options.most_seconds
 
-    await until(enough, "all events are made", seconds=100 * PATIENCE)
+    await until(enough, "all events are made", seconds=1_000 * PATIENCE)
     await running.writers.stop()
 
 
@@ -180,10 +185,23 @@ def _announced(client: pymongo.MongoClient[Row]) -> int:
 def _all_derived(client: pymongo.MongoClient[Row], heard: tuple[int, ...]) -> bool:
     """Whether every stored event was announced and heard, and nobody waits to be brought up to date."""
     found = client[DATABASE]
+    if found["work"].find_one({"pending": True, "lane": {"$in": list(range(LANES))}}) is not None:
+        return False
     if found["users"].find_one({"dueAt": {"$lte": int(time.time() * 1000)}}) is not None:
         return False
     events = found["events"].count_documents({})  # the estimate is wrong once a mongod was killed
     return heard[:2] == (events, events)
+
+
+async def _stop(running: Run) -> None:
+    """End the subscribers and both gateways in order, so that these write what they still hold: the last counts."""
+    for subscriber in running.subscribers:
+        await subscriber.stop()
+    for gateway in running.gateways:
+        await gateway.process.terminate(PATIENCE)
+        if gateway.process.status != 0:
+            said = gateway.process.tail(500)
+            running.history.anomaly(f"{gateway.process.name} stopped with {gateway.process.status}", said=said)
 
 
 async def _judge(running: Run, began: int) -> None:
@@ -246,6 +264,17 @@ def report(running: Run) -> dict[str, Any]:
         ],
         "seconds": {name: round(seconds, 1) for name, seconds in running.seconds.items()},
     }
+
+
+def written(found: dict[str, Any]) -> bytes:
+    """The report as JSON that is short and can be read: a line for each fact, and for each entry of a list."""
+    lines = []
+    for name, fact in found.items():
+        if isinstance(fact, list) and fact and isinstance(fact[0], dict):
+            lines.append(orjson.dumps(name) + b": [\n    " + b",\n    ".join(map(orjson.dumps, fact)) + b"\n  ]")
+        else:
+            lines.append(orjson.dumps(name) + b": " + orjson.dumps(fact))
+    return b"{\n  " + b",\n  ".join(lines) + b"\n}\n"
 
 
 def silences(running: Run) -> dict[str, dict[str, float]]:

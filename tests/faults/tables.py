@@ -15,16 +15,25 @@ LANES = 16
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "events": (
         *("messageId", "type", "name", "userId", "anonymousId", "previousId", "groupId"),
-        *("at", "seq", "receivedAt", "timestamp", "properties", "traits"),
+        *("at", "seq", "receivedAt", "timestamp", "properties", "traits", "source", "run"),
     ),
-    "users": ("movedTo", "events", "sessions", "last", "firstSeen", "lastSeen"),
-    "identities": ("user", "type", "value"),
+    "users": ("movedTo", "events", "sessions", "maps"),
+    "identities": ("user", "sk", "type", "value"),
+    "merges": ("a", "b", "refused"),
+    "work": ("user", "kind"),
     "sessions": ("user", "start", "end", "events"),
     "journeys": ("user", "map", "run", "status", "reached", "startedAt"),
     "feed": ("lane", "seq", "kind", "event", "from", "to", "status", "at"),
+    "rollups": ("kind", "key", "definition", "start", "lane", "count"),
     "lanes": ("seq", "floor"),
     "quarantine": ("code", "messageId"),
+    "accounting": (
+        *("source", "hour", "run", "opened", "closed"),
+        *("accepted", "duplicate", "conflict", "quarantined", "refused", "replayed"),
+    ),
 }
+#: Of `work` only what waits: rows of what is done are kept for long, and say nothing more.
+_WHICH: Mapping[str, Row] = {"work": {"pending": True}}
 
 
 @dataclass(slots=True)
@@ -43,6 +52,6 @@ def read_tables(client: pymongo.MongoClient[Row], database: str) -> Tables:
     found = client.get_database(database, read_concern=ReadConcern("majority"))
     others = {name: found[name].count_documents({}) for name in found.list_collection_names() if name not in _KEPT}
     return Tables(
-        {name: list(found[name].find({}, dict.fromkeys(keys, 1))) for name, keys in _KEPT.items()},
+        {name: list(found[name].find(_WHICH.get(name, {}), dict.fromkeys(keys, 1))) for name, keys in _KEPT.items()},
         others,
     )

@@ -60,13 +60,14 @@ class Writers:
         async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, auth=auth, trust_env=False) as client:
             gateway = chance.choice(self.gateways)
             while not self.stopping:
-                numbers = self._batch(chance)
-                await self._pace(len(numbers))
+                slowly = self.behind() >= MOST_BEHIND  # asked once: a large batch at the slow rate is a long silence
+                numbers = self._batch(chance, slowly)
+                await self._pace(len(numbers), _SLOW_RATE if slowly else self.rate)
                 gateway = await self._deliver(client, chance, gateway, numbers)
 
-    def _batch(self, chance: random.Random) -> list[int]:
+    def _batch(self, chance: random.Random, slowly: bool) -> list[int]:
         """New messages, some of them twice, and now and then some that were sent long ago."""
-        sizes = (1, 5, 20, 50, 100) if self.behind() < MOST_BEHIND else (1, 5)
+        sizes = (1, 5) if slowly else (1, 5, 20, 50, 100)
         numbers = list(self.history.next_numbers(chance.choice(sizes)))
         if chance.random() < 0.1:
             numbers += chance.sample(numbers, max(1, len(numbers) // 10))
@@ -76,10 +77,9 @@ class Writers:
             chance.shuffle(numbers)
         return numbers
 
-    async def _pace(self, count: int) -> None:
+    async def _pace(self, count: int, rate: float) -> None:
         """Wait for this batch's turn; time that an outage took is not caught up all at once."""
         now = time.monotonic()
-        rate = self.rate if self.behind() < MOST_BEHIND else min(self.rate, _SLOW_RATE)
         self._due = max(self._due, now - 1.0) + count / rate
         await asyncio.sleep(max(0.0, self._due - now))
 
@@ -89,9 +89,9 @@ class Writers:
         """Send until it is acknowledged, mostly; returns the gateway that did."""
         body = orjson.dumps({"batch": [self.history.plan.message(number) for number in numbers]})
         while True:
-            self.history.sent(numbers)
+            began = self.history.sent(numbers)
             status, reply = await _post(client, gateway, body)
-            if self.history.answered(numbers, gateway.number, status, reply):
+            if self.history.answered(numbers, gateway.number, status, reply, began=began):
                 if chance.random() > 0.05:
                     return gateway
             elif self.stopping or chance.random() < 0.02:

@@ -32,6 +32,7 @@ from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.intake import Intake
+from gateway.privacy.suppressed import Suppressed
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
@@ -40,6 +41,7 @@ from gateway.store.events import Events
 from gateway.store.identities import Identities
 from gateway.store.keys import Keys
 from gateway.store.quarantine import Quarantine
+from gateway.store.suppressions import Suppressions
 
 NOW = 1_710_325_274_000
 SETTINGS = Settings()
@@ -58,6 +60,7 @@ class Doors:
     write_key: str
     api_key: str
     intake: Intake
+    suppressed: Suppressed
 
     async def post(self, path: str, body: Any, *, key: str | None = None, **headers: str) -> httpx2.Response:
         """POST a body (bytes as they are, all else as JSON) with a write key."""
@@ -103,6 +106,7 @@ async def open_doors(database: Database, settings: Settings = SETTINGS) -> Async
     keyring, tokens = KeyRing(Keys(database), clock), Tokens("s" * 43, clock)
     write_key = await keyring.create_write_key(workspace, "web")
     api_key = await keyring.create_api_key(workspace, frozenset(PERMISSIONS))
+    suppressed = Suppressed(Suppressions(database))
     intake = Intake(
         Events(database),
         Quarantine(database),
@@ -118,12 +122,12 @@ async def open_doors(database: Database, settings: Settings = SETTINGS) -> Async
             *routes(intake, keyring, settings, Contracts.fixed(contract())),
             *rudderstack_routes(intake, keyring, settings),
             *vendor_routes(intake, keyring, settings, clock),
-            *token_routes(keyring, Callers(keyring, tokens), tokens, Identities(database), settings),
+            *token_routes(keyring, Callers(keyring, tokens), tokens, Identities(database), suppressed, settings),
         ],
         middleware=[Middleware(Cors, origins=settings.cors_origins)],
     )
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://gateway") as client:
-        yield Doors(workspace, client, database, clock, keyring, tokens, write_key, api_key, intake)
+        yield Doors(workspace, client, database, clock, keyring, tokens, write_key, api_key, intake, suppressed)
         await intake.drain()
 
 

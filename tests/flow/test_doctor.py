@@ -30,6 +30,7 @@ from gateway.settings import look_up_settings
 from gateway.store import collections
 from gateway.store.contracts import Versions
 from gateway.store.database import Database
+from gateway.store.derivation import DerivationStatus
 from gateway.store.embedded import find_mongod
 from tests.flow.conftest import ROOT, free_port
 from tests.pace import PATIENCE
@@ -427,3 +428,21 @@ async def test_a_folder_that_is_not_the_stored_version(environ: dict[str, str], 
     strict = await found({**environ, "GATEWAY_ENV": "production"}, "contract.version")
     assert (strict.state, strict.said) == ("warn", "the folder differs from version 2, which counts")
     assert "journey-gateway contract apply" in strict.fix
+
+
+async def test_users_set_aside_and_an_oplog_that_was_too_small(environ: dict[str, str], database: Database) -> None:
+    await collections.prepare(database)
+    await Versions(database).apply(load_contract(ROOT / "schema" / "shop"), now=1, by="test")
+    fine = await found(environ, "derivation")
+    assert (fine.state, fine.said) == ("ok", "everybody's events fold")
+    status, now = DerivationStatus(database), ServerClock().now()
+    incident = await status.history_lost(None, [1], now)
+    assert "not everything is derived again yet" in (await found(environ, "derivation")).said
+    await status.ended(incident, now)
+    over = await found(environ, "derivation")
+    assert (over.state, over.fix) == ("warn", "Give MongoDB a larger oplog: replSetResizeOplog.")
+    aside = {"_id": "u", "workspace": "main", "movedTo": None, "setAside": {"at": now, "error": "KeyError"}}
+    await database.insert_many("users", [aside])
+    told = await found(environ, "derivation")
+    assert (told.state, told.said) == ("warn", "1 user set aside, whose events do not fold")
+    assert "journey-gateway rebuild" in told.fix

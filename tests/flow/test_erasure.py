@@ -59,10 +59,21 @@ class Sender(threading.Thread):
         sent = 0
         while not self.stopping.is_set():
             batch = [message(sent + one, who, self.number) for one in range(5) for who in (f"ann {RARE}", "lee")]
-            answer = self.gateway.batch(*batch)
+            answer = self._delivered(batch)
             self.counts.update({name: answer[name] for name in ("accepted", "refused", "duplicate", "quarantined")})
             self.counts["sent"] += len(batch)
             sent += 5
+
+    def _delivered(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
+        """The answer, however often MongoDB is too slow to confirm: what is sent again then may be stored already."""
+        while True:
+            auth = (self.gateway.write_key, "")
+            answer = httpx2.post(self.gateway.url + "/v1/batch", json={"batch": batch}, auth=auth, timeout=PATIENCE)
+            if answer.status_code == 200:
+                counts: dict[str, Any] = answer.json()
+                return counts
+            assert answer.status_code == 503, answer.text
+            self.counts["unsure"] += 5
 
 
 async def test_a_user_who_goes_on_sending_is_erased_for_good(
@@ -89,7 +100,7 @@ async def test_a_user_who_goes_on_sending_is_erased_for_good(
         assert sender.counts["refused"] > 0
         assert sender.counts["quarantined"] == 0
     counted = sum((sender.counts for sender in senders), Counter[str]())
-    assert counted["sent"] == counted["accepted"] + counted["refused"]
+    assert counted["sent"] == counted["accepted"] + counted["duplicate"] + counted["refused"]
     database = connect(mongo_uri, first.environment["GATEWAY_DATABASE"])
     try:
         lee = await database.count("events", {"userId": "lee"})
@@ -106,7 +117,8 @@ async def test_a_user_who_goes_on_sending_is_erased_for_good(
         await database.close()
     # What was accepted before is accounted for, though it is there no longer.
     erased = next(line["count"] for line in receipt["collections"] if line["collection"] == "events")
-    assert counted["accepted"] + 1 == lee + erased
+    unanswered = lee + erased - (counted["accepted"] + counted["duplicate"] + 1)
+    assert 0 <= unanswered <= counted["unsure"]
     total = first.graphql(COUNTS)["intakeAccounting"]["total"]
     assert total["sent"] == counted["sent"] + 2 + 1  # the erasure is an event too
     assert total["refused"] == counted["refused"] + 1

@@ -22,6 +22,7 @@ from gateway.collect.files import Importer, Mapping, Report
 from gateway.contract import find_schema_root, load_contract
 from gateway.errors import Unavailable
 from gateway.model.event import Event
+from gateway.model.identity import Identity
 from gateway.model.scope import Scope
 from gateway.pipeline import people
 from gateway.pipeline.contracts import Contracts
@@ -29,6 +30,7 @@ from gateway.pipeline.derive import Derivation
 from gateway.pipeline.export import Case, Exporter
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.pipeline.owner import Deriver
+from gateway.pipeline.persons import Persons
 from gateway.pipeline.wire import Pseudonyms, message_of
 from gateway.store import exports
 from gateway.store.database import Database
@@ -112,7 +114,7 @@ class World:
         deriver = Deriver(database, Derivation.of(database, Contracts.fixed(contract)), self.clock)
         lease = await lanes.acquire("test", 3_600)
         assert lease is not None
-        async for events in Exports(database).events(self.selection(), page=500):
+        async for events in Exports(database).events(self.selection(kinds="both"), page=500):
             for _ in range(20):  # as the deriver's own loop does: a busy machine interrupts transactions
                 try:
                     await deriver.apply(lease, events)
@@ -125,6 +127,9 @@ class World:
 
     async def events(self) -> list[Event]:
         return [event async for page in Exports(self.database).events(self.selection()) for event in page]
+
+    async def decisions(self) -> list[Event]:
+        return await Events(self.database).decisions(Scope.system(self.workspace), limit=10)
 
     async def derived(self, *, identities: bool = True) -> list[Any]:
         """Everybody with sessions and journeys, in words that do not depend on the workspace's name."""
@@ -149,6 +154,11 @@ class World:
                 }
             )
         return sorted(found, key=lambda person: json.dumps(person, sort_keys=True))
+
+
+def _call(number: int, at: int, **who: str) -> dict[str, Any]:
+    moment = datetime.fromtimestamp(at / 1000, UTC).isoformat()
+    return {"type": "track", "event": "Product Viewed", "messageId": f"d{number}", "timestamp": moment, **who}
 
 
 def _visits(run: Any) -> list[Any]:
@@ -271,6 +281,65 @@ async def test_a_trace_is_a_user_a_session_or_a_run(shop: World) -> None:
     for own, events in by_run:
         assert events[-1]["journey:stage"] == own["journey:stage"]
         assert [event["time:timestamp"] for event in events] == sorted(event["time:timestamp"] for event in events)
+
+
+@pytest.fixture(scope="module")
+async def decided(database: Database) -> World:
+    """Four people of whom an operator made two, and parted one of them again."""
+    world, begun = World(database, "decided"), LATER - 7_200_000
+    who: list[dict[str, str]] = [{"userId": "ada"}, {"userId": "bob"}, {"anonymousId": "x"}, {"userId": "cleo"}]
+    messages = [_call(number, begun + number * 60_000, **who[number % 4]) for number in range(16)]
+    messages.append({"type": "identify", "userId": "cleo", "anonymousId": "x", "messageId": "link"})
+    await world.intake.ingest(Delivery("decided", "web", messages, sent_at=None))
+    await world.derive()
+    identities = Identities(database)
+    contract = load_contract(find_schema_root(None) / "shop")
+    persons = Persons(world.intake, identities, Events(database), contract, world.clock)
+    scope = Scope.system("decided")
+    one, other = [Identity("userId", "ada")], [Identity("userId", "bob")]
+    await persons.decide(scope, "merge", one, other, reason="the same person", by="key", store=True)
+    await world.derive()
+    one, other = [Identity("userId", "cleo")], [Identity("anonymousId", "x")]
+    await persons.decide(scope, "split", one, other, reason="a shared tablet", by="key", store=True)
+    await world.derive()
+    return world
+
+
+@pytest.mark.parametrize("form", ["ndjson", "xes"])
+async def test_merges_and_splits_come_back_too(decided: World, database: Database, tmp_path: Path, form: str) -> None:
+    before = await decided.derived()
+    assert sorted(person["identities"] for person in before) == [["a:x"], ["u:ada", "u:bob"], ["u:cleo"]]
+    log = await (decided.ndjson() if form == "ndjson" else decided.xes())
+    copy = World(database, f"decided-{form}")
+    report = await copy.take(log, tmp_path / "log")
+    assert (report.accepted, report.rows, report.reasons) == (19, 19, {})
+    assert await copy.derived() == before
+    assert sorted(map(_decision, await copy.decisions())) == sorted(map(_decision, await decided.decisions()))
+    assert (await copy.take(log, tmp_path / "log")).duplicate == 19
+    hidden = World(database, f"decided-pseudonymous-{form}")
+    pseudonyms = Pseudonyms("a secret")
+    log = await (decided.ndjson(pseudonyms) if form == "ndjson" else decided.xes(pseudonyms=pseudonyms))
+    assert not any(word in log for word in (b"ada", b"bob", b"cleo", b"tablet"))
+    await hidden.take(log, tmp_path / "hidden")
+    assert await hidden.derived(identities=False) == await decided.derived(identities=False)
+
+
+def _decision(event: Event) -> tuple[str, str]:
+    return event.type.value, json.dumps(event.properties, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    "properties", [{}, {"one": ["u:ada"]}, {"one": ["u:ada"], "other": ["bob"]}, {"one": "u:ada", "other": ["u:b"]}]
+)
+async def test_a_merge_that_no_export_wrote_decides_nothing(
+    database: Database, tmp_path: Path, properties: dict[str, Any]
+) -> None:
+    merge = {"type": "merge", "userId": "ada", "timestamp": "2025-01-01T00:00:00Z", "properties": properties}
+    world = World(database, f"forged-{len(properties)}-{'b' in str(properties)}-{len(str(properties))}")
+    report = await world.take(json.dumps(merge).encode(), tmp_path / "log.ndjson")
+    assert report.reasons == {"wrong_decision": 1}
+    receipt = await world.intake.ingest(Delivery(world.workspace, "web", [merge]))
+    assert [problem.code for problem in receipt.problems] == ["unknown_type"], "and no sender can decide at all"
 
 
 async def test_a_window_and_a_source_choose_events(shop: World) -> None:

@@ -144,3 +144,21 @@ def mongods(folder: Path) -> list[int]:
     listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
     found = [line.split() for line in listed.splitlines() if f"--dbpath {folder}" in line]
     return [int(words[0]) for words in found if words[1].endswith("mongod")]
+
+
+async def test_users_whose_events_do_not_fold_are_told(served: Served) -> None:
+    database, aside = served.gateway.database, {"at": 1, "error": "KeyError"}
+    row = {"_id": "poisoned", "workspace": "main", "movedTo": None, "setAside": aside}
+    await database.insert_many("users", [row])
+    incident = await served.gateway.derivation.history_lost(None, [3], 1_795_255_200_000)
+    await served.gateway.watch.look()
+    check = (await served.ready())[1]["checks"]["derivation"]
+    assert (check["setAside"], check["openIncidents"]) == (1, 1)
+    samples = await served.samples()
+    assert samples["journey_gateway_users_set_aside", frozenset()] == 1
+    assert samples["journey_gateway_derivation_incidents_open", frozenset()] == 1
+    await database.delete_many("users", {"_id": "poisoned"})
+    await served.gateway.derivation.ended(incident, 1_795_255_200_001)
+    await served.gateway.watch.look()
+    check = (await served.ready())[1]["checks"]["derivation"]
+    assert check.keys().isdisjoint({"setAside", "openIncidents"})

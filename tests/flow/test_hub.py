@@ -16,6 +16,7 @@ from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.lanes import ALL_LANES, Lanes, Lease
 from tests.pace import PATIENCE
+from tests.store.seam import failing
 
 WATCH = Watch("w", "event")
 
@@ -161,6 +162,52 @@ async def test_filters_hold_live_and_in_what_is_replayed(hub: Hub, writer: Write
     replayed = await hear(hub, 3, after=start, watch=only)
     assert {news.row["user"] for news in replayed if news.row is not None} == {"user3"}
     assert sorted(numbers(replayed)) == [3, 14, 25]
+
+
+class Stale:
+    """A view of the past, as a member shows it that was cut off: heads below what was told already."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.heads: dict[int, int] = {}
+
+    async def begin(self) -> None:
+        self.heads, _ = await Feed(self.database).heads_and_floors()
+        await self.database.update_many("lanes", {"seq": {"$gt": 0}}, {"$set": {"seq": 1}})
+
+    async def end(self) -> None:
+        for lane, head in self.heads.items():
+            await self.database.update_one("lanes", {"_id": lane}, {"$set": {"seq": head}})
+
+
+async def test_a_view_of_the_past_repeats_nothing_to_who_comes_again(hub: Hub, writer: Writer) -> None:
+    start = (await anext(aiter(hub.subscribe(WATCH)))).cursor
+    await writer.write(50)
+    cursor = (await hear(hub, 50, after=start))[-1].cursor
+    stale = Stale(writer.database)
+    await stale.begin()
+    listening = asyncio.create_task(hear(hub, 3, after=cursor))
+    await asyncio.sleep(0.3)
+    await stale.end()
+    async with failing(writer.database, "getMore", errorCode=136), asyncio.timeout(PATIENCE):
+        while hub.following:  # noqa: ASYNC110 - until the stream is lost: what was missed is then read from the feed
+            await asyncio.sleep(0.01)
+    await writer.write(3)
+    heard = await listening
+    assert sorted(numbers(heard)) == [51, 52, 53]
+    assert all(news.gap is None for news in heard)
+
+
+async def test_a_view_of_the_past_that_stays_is_told_in_words(
+    hub: Hub, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = (await anext(aiter(hub.subscribe(WATCH)))).cursor
+    await writer.write(50)
+    cursor = (await hear(hub, 50, after=start))[-1].cursor
+    await Stale(writer.database).begin()
+    monkeypatch.setattr(hub_module, "_SETTLE_SECONDS", 0.1)
+    with pytest.raises(Unavailable, match="shows less of the feed"):
+        await hear(hub, 1, after=cursor)
 
 
 async def test_without_mongodb_a_subscription_is_refused_in_words(

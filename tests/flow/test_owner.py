@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,11 +18,13 @@ from gateway.model.event import Event, EventType
 from gateway.model.identity import LANES, digest, lane_of
 from gateway.pipeline.owner import Deriver
 from gateway.store import collections
-from gateway.store.database import Database, Session
+from gateway.store.database import Database, HistoryLost, Session, Stream
+from gateway.store.derivation import DerivationStatus
 from gateway.store.events import to_document
 from gateway.store.lanes import Lanes, Lease, LeaseLost
 from tests.flow.test_derive_equals_oracle import START, deriver_of
 from tests.pace import PATIENCE
+from tests.store.seam import failing
 
 
 def deriver(database: Database, *, lease_seconds: float = 1.0) -> Deriver:
@@ -45,6 +48,11 @@ def event(number: int, name: str = "View", at: int = START, user: str | None = N
     )
 
 
+def received_now(one: Event) -> Event:
+    """The same, as a reading of what is stored finds it that begins at a position in the change stream."""
+    return replace(one, received_at=int(time.time() * 1000))
+
+
 async def store(database: Database, events: list[Event]) -> None:
     await database.insert_unordered("events", [to_document(one, escape=False) for one in events])
 
@@ -52,6 +60,12 @@ async def store(database: Database, events: list[Event]) -> None:
 async def derived(database: Database, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while await database.count("work", {"pending": None}) < count:  # noqa: ASYNC110 - the owner tells nobody
+            await asyncio.sleep(0.05)
+
+
+async def resolved(database: Database, events: list[Event]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while await database.count("work", {"_id": {"$in": [one.id for one in events]}}) < len(events):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
@@ -172,6 +186,104 @@ async def test_a_catch_up_that_was_broken_off_goes_on_where_it_stood(
     await running
     assert sum(applied) == 300, "nothing is gone through twice"
     assert await prepared.count("feed", {"kind": "event"}) == 300
+
+
+async def test_history_that_is_lost_is_made_up_for_and_kept_on_record(prepared: Database) -> None:
+    await store(prepared, [event(number) for number in range(10)])
+    first = deriver(prepared)
+    running = asyncio.create_task(first.run())
+    await derived(prepared, 10)
+    first.stop()
+    await running
+    await store(prepared, [received_now(event(number)) for number in range(10, 20)])
+    second, status = deriver(prepared), DerivationStatus(prepared)
+    # As when the oplog has been rolled over: the change stream cannot be opened where derivation stood.
+    async with failing(prepared, "aggregate", errorCode=286, namespace=f"{prepared.name}.events"):
+        running = asyncio.create_task(second.run())
+        async with asyncio.timeout(PATIENCE):
+            while not await status.incidents(limit=1):  # noqa: ASYNC110 - the owner tells nobody
+                await asyncio.sleep(0.05)
+    await derived(prepared, 20)
+    async with asyncio.timeout(PATIENCE):
+        while await status.count_open():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    second.stop()
+    await running
+    (incident,) = await status.incidents(limit=5)
+    assert incident.kind == "history_lost"
+    assert incident.lanes == tuple(range(LANES))
+    assert incident.since is not None
+    assert incident.ended_at is not None
+    assert await prepared.count("feed", {"kind": "event"}) == 20
+
+
+async def test_lanes_lost_while_nothing_is_left_to_catch_up_with_are_dropped(
+    prepared: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, following, silent = deriver(prepared), Deriver._next, asyncio.Event()
+    until = datetime.now(UTC) + timedelta(days=1)
+
+    async def rolled_over(self: Deriver, lease: Lease, stream: Stream) -> None:
+        if silent.is_set() and not lease.lanes.keys().isdisjoint(range(8)):
+            heir = {"$set": {"owner": "heir"}, "$inc": {"epoch": 1}}
+            await prepared.update_one("lanes", {"_id": "process heir"}, {"$set": {"until": until}}, upsert=True)
+            await prepared.update_many("lanes", {"_id": {"$in": [*range(8)]}, "owner": lease.owner}, heir)
+            raise HistoryLost("planted: the oplog no longer reaches back", number=286)
+        await following(self, lease, stream)
+
+    monkeypatch.setattr(Deriver, "_next", rolled_over)
+    events = [received_now(event(number, user=f"user {number}")) for number in range(64)]
+    await store(prepared, events[:32])
+    running = asyncio.create_task(owner.run())
+    await derived(prepared, 32)
+    silent.set()
+    await shared(prepared, 8, 8)
+    await store(prepared, events[32:])
+    await resolved(prepared, [one for one in events[32:] if lane_of("w", one.sk) >= 8])
+    owner.stop()
+    await running
+
+
+async def test_a_catch_up_folds_what_others_have_left(prepared: Database) -> None:
+    lanes, owner = Lanes(prepared), deriver(prepared)
+    one = await lanes.acquire("one", 60, lanes=range(8))
+    other = await lanes.acquire("other", 60, lanes=range(8, 16))
+    assert one is not None
+    assert other is not None
+    events = [event(number, user=f"user {number}") for number in range(64)]
+    await store(prepared, events)
+    await owner.apply(one, events)
+    left = {"pending": True, "lane": {"$gte": 8}}
+    assert await prepared.count("work", left) > 0
+    await owner._catch_up(other)
+    assert await prepared.count("work", left) == 0
+
+
+async def test_a_failure_in_a_catch_up_is_tried_again(prepared: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures, losses = iter([True]), iter([True])
+    publish, following = Lanes.publish, Deriver._next
+
+    async def sometimes(self: Lanes, *arguments: Any, **options: Any) -> None:
+        if next(failures, False):
+            raise KeyError("planted")
+        await publish(self, *arguments, **options)
+
+    async def rolled_over(self: Deriver, lease: Lease, stream: Stream) -> None:
+        if next(losses, False):
+            await store(prepared, [received_now(event(number)) for number in range(10)])
+            raise HistoryLost("planted: the oplog no longer reaches back", number=286)
+        await following(self, lease, stream)
+
+    monkeypatch.setattr(Lanes, "publish", sometimes)
+    monkeypatch.setattr(Deriver, "_next", rolled_over)
+    owner = deriver(prepared)
+    running = asyncio.create_task(owner.run())
+    done = asyncio.create_task(derived(prepared, 10))
+    await asyncio.wait([running, done], return_when=asyncio.FIRST_COMPLETED)
+    owner.stop()
+    await running
+    await done
+    assert await prepared.count("feed", {"kind": "event"}) == 10
 
 
 async def test_a_lane_that_is_lost_is_dropped_and_the_rest_of_the_batch_derived(prepared: Database) -> None:

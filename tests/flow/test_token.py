@@ -10,10 +10,11 @@ import pytest
 from gateway.access.callers import Callers
 from gateway.access.tokens import PAGE_PERMISSIONS
 from gateway.errors import Unauthenticated
-from gateway.model.identity import Identity, Member
+from gateway.model.identity import Identity, Member, key_of
 from gateway.model.scope import Scope
 from gateway.store.database import Database
 from gateway.store.identities import Identities
+from gateway.store.suppressions import Suppressions
 from tests.flow.doors import NOW, SETTINGS, Doors, basic, new_database, open_doors
 
 ANONYMOUS = Identity("anonymousId", "a-1")
@@ -259,3 +260,20 @@ async def test_a_refusal_speaks_of_tokens_not_of_events_alone(doors: Doors, body
     assert reply.status_code in (400, 413)
     assert '"event"' not in reply.json()["message"]
     assert "smaller batches" not in reply.json()["message"]
+
+
+async def test_nobody_gets_a_token_for_who_was_erased(doors: Doors) -> None:
+    store = Suppressions(doors.database)
+    keys = [key_of(doors.workspace, ADA.sk), key_of(doors.workspace, ANONYMOUS.sk)]
+    await doors.database.with_transaction(lambda session: store.add(doors.workspace, keys, "erasure", session))
+    await doors.suppressed.look()
+    for body in ({"userId": "ada"}, {"anonymousId": "a-1"}):
+        reply = await bearer(doors, body, doors.api_key)
+        assert reply.status_code == 403
+        assert "erased" in reply.json()["message"]
+    reply = await doors.bare("/v1/token", {"anonymousId": "a-1"}, authorization=basic(doors.write_key))
+    assert reply.status_code == 403, "no visitor's token either"
+    opened_by(doors, await bearer(doors, {"userId": "bob"}, doors.api_key))
+    await store.lift(doors.workspace, keys)
+    await doors.suppressed.look()
+    assert opened_by(doors, await bearer(doors, {"userId": "ada"}, doors.api_key)).subject == ADA

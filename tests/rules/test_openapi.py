@@ -29,6 +29,8 @@ from gateway.app.roles import DUTIES
 from gateway.app.serving import build_app
 from gateway.app.spans import Spans
 from gateway.contract import find_schema_root, load_contract
+from gateway.plugin.configuring import Plugged
+from gateway.plugin.host import Host
 from gateway.settings import Settings
 from tests.rules.sources import ROOT
 
@@ -91,6 +93,7 @@ def doors() -> tuple[Starlette, ASGIApp]:
     gateway.settings, gateway.duties = Settings(), DUTIES["all"]
     gateway.contract = load_contract(find_schema_root() / "shop")
     gateway.metrics, gateway.spans = Metrics("all"), Spans()
+    gateway.plugged = Plugged(Host())
     outermost = build_app(gateway)
     assert isinstance(outermost.app, Cors)
     assert isinstance(outermost.app.app, Starlette)

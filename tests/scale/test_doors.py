@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
 import time
-from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -16,8 +14,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.flow.conftest import RunningGateway, free_port
-from tests.scale.test_speed import say
+from tests.flow.conftest import RunningGateway
+from tests.scale.measuring import basic, cpu_seconds, drive, needs_proc, raw, say
 
 SECONDS = 4.0
 CONNECTIONS = 16
@@ -128,50 +126,9 @@ FAMILIES = [
 ]
 
 
-def basic(key: str) -> dict[str, str]:
-    return {"authorization": "Basic " + b64encode(f"{key}:".encode()).decode(), "content-type": "application/json"}
-
-
-def raw(path: str, headers: dict[str, str], body: bytes) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "host: gateway", f"content-length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-async def drive(port: int, requests: Iterator[bytes]) -> int:
-    """Send the prepared requests over a few kept connections; how many were answered 200 within SECONDS."""
-    deadline = time.monotonic() + SECONDS
-    answered = 0
-
-    async def one() -> None:
-        nonlocal answered
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for request in requests:
-            if time.monotonic() > deadline:
-                break
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            answered += 1
-        writer.close()
-        await writer.wait_closed()
-
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
-    return answered
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU that a process has used so far (Linux)."""
-    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - a file of the kernel
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="reads CPU times from /proc")  # noqa: PTH110
-async def test_every_door(gateway_environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    gateway = RunningGateway(gateway_environment | {"GATEWAY_ROLE": "collect"}, free_port())
+@needs_proc
+async def test_every_door(gateway_of: Callable[[str], RunningGateway], capsys: pytest.CaptureFixture[str]) -> None:
+    gateway = gateway_of("collect")
     await asyncio.to_thread(gateway.set_up)
     assert gateway.process is not None
     rows = []
@@ -179,7 +136,8 @@ async def test_every_door(gateway_environment: dict[str, str], capsys: pytest.Ca
         for family in FAMILIES:
             requests = [raw(*family.build(gateway.write_key, size)) for _ in range(prepared)]
             before, began = cpu_seconds(gateway.process.pid), time.monotonic()
-            answered = await drive(gateway.port, iter(requests))
+            until = began + SECONDS
+            answered = await drive(gateway.port, iter(requests), CONNECTIONS, until=until)
             took, spent = time.monotonic() - began, cpu_seconds(gateway.process.pid) - before
             assert answered
             rows.append(
@@ -188,5 +146,4 @@ async def test_every_door(gateway_environment: dict[str, str], capsys: pytest.Ca
                     f"{answered / took:,.0f} {answered * size / took:,.0f} {spent / (answered * size) * 1e6:,.0f}",
                 )
             )
-    await asyncio.to_thread(gateway.stop)
     say(capsys, f"The doors for events, {CONNECTIONS} connections, role collect, w: majority, j: true", rows)

@@ -21,7 +21,7 @@ from gateway.model.journey import Journey, JourneyStatus, StageVisit, UserState
 from gateway.plugin import FlagProvider
 from tests.connectors import test_launchdarkly, test_unleash
 from tests.connectors.surroundings import held_up, opened, surroundings
-from tests.scale.test_speed import say
+from tests.scale.measuring import say
 
 SECONDS = 2.0
 FLAGS = 20

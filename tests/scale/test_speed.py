@@ -11,98 +11,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 from gql import Client, gql
 
-from gateway.model.event import Event, EventType
-from gateway.pipeline.messages import Origin, read_message
-from gateway.store.database import connect
-from gateway.store.events import to_document
 from gateway.testing.load import Player
-from gateway.testing.simulate import Emission, Population
 from tests.flow.conftest import ROOT, RunningGateway, free_port
 from tests.flow.test_live import EVENTS, socket
-
-EVENTS_COUNT = 20_000
-BATCH = 100
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def population(seed: int) -> Iterator[Emission]:
-    return Population(seed, now() - timedelta(minutes=1), visitors_per_week=300).backfill()
-
-
-def say(capsys: pytest.CaptureFixture[str], title: str, rows: list[tuple[str, str]]) -> None:
-    with capsys.disabled():
-        print(f"\n\n{title}")
-        for name, value in rows:
-            print(f"  {name:<58} {value:>14}")
-
-
-async def bare_insert(uri: str, messages: list[dict[str, Any]], writers: int) -> float:
-    """Events a second of `insert_many` alone: the same documents, batches, writers and write concern."""
-    database = connect(uri, "bare_insert")
-    await database.drop_database()
-    await database.create_collection("events")
-    origin = Origin("w", "s", 1, None, 32_768)
-    documents = []
-    for number, message in enumerate(messages):
-        event, escape = read_message(message, origin, seq=number, fallback_id=lambda: "x")
-        assert isinstance(event, Event)
-        documents.append(to_document(event, escape=escape))
-    batches = iter([documents[start : start + BATCH] for start in range(0, len(documents), BATCH)])
-
-    async def write() -> None:
-        for batch in batches:
-            await database.insert_unordered("events", batch)
-
-    began = time.monotonic()
-    await asyncio.gather(*(write() for _ in range(writers)))
-    took = time.monotonic() - began
-    await database.drop_database()
-    await database.close()
-    return len(documents) / took
-
-
-async def test_intake_beside_a_bare_insert(
-    running: RunningGateway, mongo_uri: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    emissions = list(islice(population(1), EVENTS_COUNT))
-    messages = [emission.message for emission in emissions]
-    ratios, rows = [], []
-    for turn in range(3):
-        bare = await bare_insert(mongo_uri, messages, 16)
-        part = Population(100 + turn, now() - timedelta(minutes=1), visitors_per_week=300).backfill()
-        player = Player(running.url, running.write_key, now=now, batch_size=BATCH, concurrency=16)
-        tally = await player.play(islice(part, EVENTS_COUNT))
-        assert tally.accepted == tally.sent == EVENTS_COUNT
-        through = tally.sent / tally.seconds
-        ratios.append(through / bare)
-        rows.append((f"turn {turn + 1}: bare insert_many / POST /v1/batch", f"{bare:,.0f} / {through:,.0f}"))
-        await derived(running, EVENTS_COUNT * (turn + 1))
-    rows.append(("ratio, median (client, gateway and deriving share the cores)", f"{statistics.median(ratios):.2f}"))
-    say(capsys, f"Intake, events/s: batches of {BATCH}, 16 writers, w: majority, j: true", rows)
-
-
-async def derived(running: RunningGateway, total: int, seconds: float = 120.0) -> float:
-    """Seconds until every event has reached the feed."""
-    database = connect(running.environment["GATEWAY_MONGO_URI"], running.environment["GATEWAY_DATABASE"])
-    began = time.monotonic()
-    while await database.count("work", {}) < total:
-        assert time.monotonic() - began < seconds
-        await asyncio.sleep(0.05)
-    await database.close()
-    return time.monotonic() - began
+from tests.scale.measuring import now, population, quantiles, say
 
 
 async def test_post_to_subscriber(running: RunningGateway, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,35 +57,6 @@ async def test_post_to_subscriber(running: RunningGateway, capsys: pytest.Captur
             ("sent to acknowledged, p50 / p99", quantiles(acks)),
             ("sent to subscriber, p50 / p99 (aim 100 / 300)", quantiles(lags)),
         ],
-    )
-
-
-def quantiles(values: list[float]) -> str:
-    cuts = statistics.quantiles(values, n=100)
-    return f"{cuts[49] * 1000:,.0f} / {cuts[98] * 1000:,.0f}"
-
-
-async def test_derivation_throughput(running: RunningGateway, capsys: pytest.CaptureFixture[str]) -> None:
-    """Events are stored while nobody derives; then one owner works them off."""
-    assert await asyncio.to_thread(running.stop) == 0
-    database = connect(running.environment["GATEWAY_MONGO_URI"], running.environment["GATEWAY_DATABASE"])
-    key = await database.find_one("keys", {"kind": "write"})
-    assert key is not None
-    origin = Origin(key["workspace"], key["source"], int(time.time() * 1000), None, 32_768)
-    documents = []
-    for number, emission in enumerate(islice(population(9), EVENTS_COUNT)):
-        event, escape = read_message(emission.message, origin, seq=number, fallback_id=lambda: "x")
-        assert event.type in EventType
-        documents.append(to_document(event, escape=escape))
-    for start in range(0, len(documents), 2_000):
-        await database.insert_unordered("events", documents[start : start + 2_000])
-    await database.close()
-    await asyncio.to_thread(running.start)
-    took = await derived(running, len(documents))
-    say(
-        capsys,
-        "Derivation by one owner (resolve, fold, feed)",
-        [("events/s, from a backlog of 20,000", f"{len(documents) / took:,.0f}")],
     )
 
 

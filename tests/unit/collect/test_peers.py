@@ -83,6 +83,26 @@ def test_the_gateways_own_address_is_the_one_that_senders_use() -> None:
 
 
 @pytest.mark.parametrize(
+    ("proto", "host", "found"),
+    [
+        ("HTTPS", "events.example:8443", "https://events.example:8443"),
+        ("https", "[2001:db8::1]:443", "https://[2001:db8::1]:443"),
+        ("https", "events.example, inner.example", "https://events.example"),
+        ("javascript", "events.example", "http://events.example"),
+        ("https", "evil.example/path", "https://inside:8000"),
+        ("https", "user@evil.example", "https://inside:8000"),
+        ("https", 'x"><script>', "https://inside:8000"),
+        ("https", "evil.example\r\nX: 1", "https://inside:8000"),
+        ("https", "", "https://inside:8000"),
+        ("https", "events.example:port", "https://inside:8000"),
+    ],
+)
+def test_what_a_trusted_proxy_passes_on_must_be_a_scheme_and_a_host(proto: str, host: str, found: str) -> None:
+    headers = given({"host": "inside:8000", "x_forwarded_proto": proto, "x_forwarded_host": host})
+    assert Peers(Settings(trusted_proxies=("10.0.0.0/8",))).base_url(scope("10.1.2.3"), headers) == found
+
+
+@pytest.mark.parametrize(
     ("host", "origin", "found"),
     [
         ("events.example", "https://shop.example", "https://events.example"),

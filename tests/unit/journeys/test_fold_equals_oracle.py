@@ -205,14 +205,14 @@ FOLD_MUTANTS = {
         "if limit is not None and visit.left_at is None",
         "if limit is not None",
     ),
-    "the limit of a stage begins anew with each event": ("visit.entered_at + limit", "run.last_at + limit"),
+    "the limit of a stage begins anew with each event": ("visit.entered_at + limit", "last_at + limit"),
     "the limit of a stage takes the place of the map's": (
         "due_at = min(due_at, visit.entered_at + limit)",
         "due_at = visit.entered_at + limit",
     ),
     "what enters no stage from here is no sign of life": (
-        "    return _waiting(run, journey_map)\n\n\ndef _visit",
-        "        return _waiting(run, journey_map)\n    return None\n\n\ndef _visit",
+        "    return _continued(run, run.visits, event, journey_map)\n\n\ndef _visit",
+        "        return _continued(run, run.visits, event, journey_map)\n    return None\n\n\ndef _visit",
     ),
     "a run may begin anywhere": ("_first_of(entered, journey_map.beginnings)", "(entered or [None])[0]"),
     "of several stages the last is entered": ("return min(possible", "return max(possible"),
@@ -222,7 +222,7 @@ FOLD_MUTANTS = {
         "return (*closed, _broken_off(run, again, event))",
     ),
     "a run after the first has the first one's number": ("else run.run + 1", "else run.run"),
-    "a completed run is open": ("return _completed(run, event) if target[0].completes else", "return"),
+    "a completed run is open": ("None if target[0].completes else journey_map", "journey_map"),
     "conditions on properties are ignored": ("rule.matches(event.name, event.properties)\n    ]", "True\n    ]"),
 }
 

@@ -51,7 +51,10 @@ class Store:
         inserted = frozenset(range(len(documents))) - duplicates - failed.keys()
         return InsertOutcome(inserted, frozenset(duplicates), failed, Timestamp(len(self.groups), 1))
 
-    async def hashes(self, workspace: str, ids: Sequence[bytes]) -> dict[bytes, bytes]:
+    async def hashes(
+        self, workspace: str, ids: Sequence[bytes], *, after: Timestamp | None = None
+    ) -> dict[bytes, bytes]:
+        assert after == Timestamp(len(self.groups), 1), "not read as of the insert that met the duplicates"
         return {key: self.stored[key] for key in ids if key in self.stored}
 
 
@@ -134,7 +137,7 @@ async def test_duplicates_conflicts_and_what_has_gone_since() -> None:
         await group.store([event(1)])
 
 
-async def _nothing(workspace: str, ids: Sequence[bytes]) -> dict[bytes, bytes]:
+async def _nothing(workspace: str, ids: Sequence[bytes], *, after: Timestamp | None = None) -> dict[bytes, bytes]:
     return {}
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import pytest
 
+import gateway.settings
 from gateway.configuration import SECRET, Between, Example, Option, Reader, Reading
 from gateway.errors import SetupError
 from gateway.settings import look_up_settings
@@ -357,3 +358,39 @@ def test_names_that_a_cluster_makes_up_are_not_settings(tmp_path: Path) -> None:
         "unknown setting HOUSE_FLOORS_8000_TCP_ADDR. Did you mean HOUSE_FLOORS?"
     ]
     assert len(problems(read(tmp_path, "", **made_up))) == len(made_up)
+
+
+def test_tables_of_connectors_come_from_file_and_environment_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text(
+        'port = 9000\n[connectors.crm]\nuse = "hubspot"\nlimit = 5\n[connectors.crm.fields]\nemail = "mail"\n'
+    )
+    environ = {
+        "GATEWAY_CONNECTORS__CRM__LIMIT": "7",
+        "GATEWAY_CONNECTORS__CRM__FIELDS__NAME": "full name",
+        "GATEWAY_CONNECTORS__CHAT__TOKEN": "env:CHAT_TOKEN",
+    }
+    reading = look_up_settings(environ, folder=tmp_path)
+    assert reading.problems == ()
+    tables = reading.settings.connectors
+    assert tables.values == {
+        "crm": {"use": "hubspot", "limit": 7, "fields": {"email": "mail", "name": "full name"}},
+        "chat": {"token": "env:CHAT_TOKEN"},
+    }
+    assert tables.place("crm", "use") == "gateway.toml:3"
+    assert tables.place("crm", "limit") == "GATEWAY_CONNECTORS__CRM__LIMIT"
+    assert tables.place("crm", "unheard") == "gateway.toml:2"
+    # Values may hold secrets that were not given by reference.
+    shown = gateway.settings.READER.masked("connectors", tables)
+    assert shown == ["crm.use", "crm.limit", "crm.fields", "chat.token"]
+
+
+@pytest.mark.parametrize("variable", ["GATEWAY_CONNECTORS__CRM", "GATEWAY_CONNECTORS____KEY"])
+def test_a_variable_that_names_no_key_of_a_table_is_said(variable: str, tmp_path: Path) -> None:
+    (problem,) = look_up_settings({variable: "x"}, folder=tmp_path).problems
+    assert problem.message == f"{variable} names no key of a table."
+    assert "GATEWAY_CONNECTORS__NAME__KEY" in problem.hint
+
+
+def test_plugins_loaded_may_be_set_to_nothing(tmp_path: Path) -> None:
+    assert look_up_settings({}, folder=tmp_path).settings.load_plugins is None
+    assert look_up_settings({"GATEWAY_LOAD_PLUGINS": ""}, folder=tmp_path).settings.load_plugins == ()

@@ -1,0 +1,155 @@
+"""Plugins and connectors as operators see them; and the fields that plugins add to the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import strawberry
+from graphql import GraphQLObjectType, GraphQLSchema
+
+from gateway.api.context import Context
+from gateway.errors import PluginFailure as Failure
+from gateway.errors import SetupError
+from gateway.plugin import GraphqlFields, Policy, Source, attribute
+from gateway.plugin.checking import kinds_of
+from gateway.plugin.configuring import Configured
+from gateway.plugin.host import Plugin as Loaded
+
+PLUGINS = Policy("workspace:read")
+
+_HOST = Source.loader("plugins")
+
+
+@strawberry.enum(description="What kind of trouble a plugin has: whose turn it is.")
+class FailureCategory(Enum):
+    """The categories of `gateway.errors.PluginFailure`."""
+
+    AUTH = strawberry.enum_value("auth", description="Credentials are refused.")
+    RATE_LIMIT = strawberry.enum_value("rate_limit", description="The other side wants fewer requests.")
+    CONFIG = strawberry.enum_value("config", description="Its settings or its installation must be mended.")
+    REMOTE = strawberry.enum_value("remote", description="The other side fails.")
+    MAPPING = strawberry.enum_value("mapping", description="What is sent does not fit the other side.")
+    BUG = strawberry.enum_value("bug", description="The plugin itself is at fault.")
+
+
+@strawberry.type(description="Why a plugin or a connector is not in use, and what to do.")
+class PluginFailure:
+    """One record; the command line and the log show the same."""
+
+    plugin: str = attribute(source=_HOST, policy=PLUGINS, description="The plugin.")
+    version: str = attribute(source=_HOST, policy=PLUGINS, description="Its version, if it is known.")
+    operation: str = attribute(source=_HOST, policy=PLUGINS, description="What failed.")
+    category: FailureCategory = attribute(source=_HOST, policy=PLUGINS, description="Whose turn it is.")
+    message: str = attribute(source=_HOST, policy=PLUGINS, description="What is wrong, for people.")
+    fix: str = attribute(source=_HOST, policy=PLUGINS, description="What to do.")
+    retryable: bool = attribute(source=_HOST, policy=PLUGINS, description="Whether it is tried again by itself.")
+
+
+@strawberry.type(description="A configured connector.")
+class ConnectorInstance:
+    """One `[connectors.…]` table."""
+
+    name: str = attribute(source=_HOST, policy=PLUGINS, description="Its name in the configuration.")
+    connector: str = attribute(source=_HOST, policy=PLUGINS, description="Which connector it uses.")
+    kinds: list[str] = attribute(
+        source=_HOST,
+        policy=PLUGINS,
+        size=2,
+        description="What it is: destination, webhook, pull, enricher, flags, alerts.",
+    )
+    failure: PluginFailure | None = attribute(
+        source=_HOST, policy=PLUGINS, description="Why it is not in use; null when it is."
+    )
+
+
+@strawberry.type(description="A plugin that the configuration enables.")
+class Plugin:
+    """One plugin and the instances of its connectors in the caller's workspace."""
+
+    name: str = attribute(source=_HOST, policy=PLUGINS, description="Its name.")
+    version: str = attribute(source=_HOST, policy=PLUGINS, description="Its version, if it is known.")
+    origin: str = attribute(source=_HOST, policy=PLUGINS, description="The package or file it comes from.")
+    failure: PluginFailure | None = attribute(
+        source=_HOST, policy=PLUGINS, description="Why it is not in use; null when it is."
+    )
+    instances: list[ConnectorInstance] = attribute(
+        source=_HOST, policy=PLUGINS, size=5, description="Its configured connectors in this workspace."
+    )
+
+
+def plugins(context: Context) -> list[Plugin]:
+    """What is enabled in this process."""
+    instances = list(context.services.plugged.by_workspace(context.scope.workspace))
+    return [_plugin(one, instances) for one in context.services.plugged.host.plugins.values()]
+
+
+def _plugin(one: Loaded, instances: Sequence[Configured]) -> Plugin:
+    return Plugin(
+        name=one.name,
+        version=one.version,
+        origin=one.origin,
+        failure=_failure(one.failure),
+        instances=[
+            ConnectorInstance(
+                name=each.name,
+                connector=each.use,
+                kinds=[] if each.kind is None else kinds_of(each.kind),
+                failure=_failure(each.failure),
+            )
+            for each in instances
+            if each.use.partition(".")[0] == one.name
+        ],
+    )
+
+
+def _failure(found: Failure | None) -> PluginFailure | None:
+    if found is None:
+        return None
+    return PluginFailure(
+        plugin=found.plugin,
+        version=found.version,
+        operation=found.operation,
+        category=FailureCategory(found.category),
+        message=found.message,
+        fix=found.fix,
+        retryable=found.retryable,
+    )
+
+
+# -- fields of plugins -------------------------------------------------------------------------------------------------
+
+
+def holders(added: Sequence[GraphqlFields]) -> list[type[Any]]:
+    """The classes that hold plugins' fields, as GraphQL types: `join` moves their fields to where they belong."""
+    made = []
+    for fields in added:
+        for place, kind in (("Query", fields.query), ("User", fields.user)):
+            if kind is not None:
+                name = _holder(fields, place)
+                made.append(strawberry.type(kind, name=name, description="Fields of a plugin."))
+        made.extend(fields.types)
+    return made
+
+
+def join(schema: GraphQLSchema, added: Sequence[GraphqlFields]) -> None:
+    """Move plugins' fields onto `Query` and `User`. Raises SetupError when one is there already."""
+    for fields in added:
+        for place in ("Query", "User"):
+            holder = schema.type_map.pop(_holder(fields, place), None)
+            if not isinstance(holder, GraphQLObjectType):
+                continue
+            target = schema.type_map[place]
+            assert isinstance(target, GraphQLObjectType)
+            for name, one in holder.fields.items():
+                if name in target.fields:
+                    raise SetupError(
+                        f"The plugin with the prefix {fields.prefix!r} adds {place}.{name}, which is there already.",
+                        hint="Rename the plugin's field.",
+                    )
+                target.fields[name] = one
+
+
+def _holder(fields: GraphqlFields, place: str) -> str:
+    return f"{fields.prefix[0].upper()}{fields.prefix[1:]}{place}Fields"

@@ -1,0 +1,133 @@
+"""`plugins` and `plugin …`: which plugins and connectors there are, and whether they can be used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from gateway.app.plugins import load_plugins
+from gateway.cli.options import json_option, print_json
+from gateway.errors import PluginFailure
+from gateway.plugin.checking import kinds_of
+from gateway.plugin.configuring import Configured, Plugged
+from gateway.plugin.host import Plugin, installed
+from gateway.settings import read_settings
+
+
+@click.command()
+@json_option
+def plugins(as_json: bool) -> None:
+    """List plugins: those installed, those in use, their connectors, and what is wrong.
+
+    \b
+    Examples:
+      journey-gateway plugins
+      journey-gateway plugins --json | jq '.instances[] | select(.failure)'
+    """
+    plugged = load_plugins(read_settings())
+    if as_json:
+        print_json(_as_json(plugged))
+        return
+    rows = [_row(plugin) for plugin in plugged.host.plugins.values()]
+    unused = sorted(installed().keys() - plugged.host.plugins.keys())
+    for name, said in rows:
+        click.echo(f"{name:<16} {said}")
+    if unused:
+        click.echo(f"Installed, not in use: {', '.join(unused)}.")
+    for one in plugged.instances:
+        click.echo(f"[connectors.{one.name}]  {_instance(one)}")
+    if not rows and not unused:
+        click.echo("No plugin is installed.")
+
+
+@click.group()
+def plugin() -> None:
+    """Write, check and try plugins."""
+
+
+@plugin.command()
+@click.argument("instance", required=False)
+@json_option
+def check(instance: str | None, as_json: bool) -> None:
+    """Check plugins and the settings of connectors; nothing is called. Exit code 2 when something is wrong.
+
+    With INSTANCE its settings are explained.
+    """
+    plugged = load_plugins(read_settings())
+    wanted = [one for one in plugged.instances if instance in (None, one.name)]
+    if instance is not None and not wanted:
+        known = ", ".join(one.name for one in plugged.instances) or "none"
+        raise click.UsageError(f"No connector {instance!r} is configured. There are: {known}.")
+    failures = [one.failure for one in wanted if one.failure is not None] if instance else plugged.failures
+    if as_json:
+        print_json({"ok": not failures, "failures": [asdict(failure) for failure in failures]})
+    else:
+        if instance is not None:
+            _explain(wanted[0], plugged)
+        for failure in failures:
+            click.secho(f"{failure.plugin}: {failure.message}", fg="red", err=True)
+            click.echo(failure.fix, err=True)
+        if not failures:
+            click.echo("Plugins and connectors are in order.")
+    if failures:
+        raise SystemExit(2)
+
+
+def _explain(one: Configured, plugged: Plugged) -> None:
+    kind = one.kind or plugged.host.connectors.get(one.use)
+    if kind is None:
+        return
+    click.echo(f"{kind.manifest.name} {kind.manifest.version}: {kind.manifest.brief}")
+    schema = kind.Config.model_json_schema()
+    for name, field in schema.get("properties", {}).items():
+        needed = "required" if name in schema.get("required", ()) else f"default {field.get('default')!r}"
+        shape = field.get("format") or field.get("type") or "see --json"
+        click.echo(f"  {name:<24} {shape}, {needed}. {field.get('description', '')}".rstrip())
+
+
+def _row(plugin: Plugin) -> tuple[str, str]:
+    if plugin.failure is not None:
+        return plugin.name, f"FAILED ({plugin.failure.operation}): {plugin.failure.message} {plugin.failure.fix}"
+    connectors = ", ".join(f"{kind.manifest.name} ({'+'.join(kinds_of(kind))})" for kind in plugin.connectors)
+    return plugin.name, f"{plugin.version or '-'}  {plugin.origin}  {connectors}"
+
+
+def _instance(one: Configured) -> str:
+    if one.failure is not None:
+        return f"FAILED: {one.failure.message} {one.failure.fix}"
+    return f"{one.use} for workspace {one.workspace}"
+
+
+def _as_json(plugged: Plugged) -> dict[str, Any]:
+    def failure(found: PluginFailure | None) -> dict[str, Any] | None:
+        return None if found is None else asdict(found)
+
+    return {
+        "plugins": [
+            {
+                "name": plugin.name,
+                "version": plugin.version,
+                "origin": plugin.origin,
+                "connectors": [
+                    {
+                        "name": kind.manifest.name,
+                        "version": kind.manifest.version,
+                        "brief": kind.manifest.brief,
+                        "kinds": kinds_of(kind),
+                        "testLevel": kind.manifest.test_level,
+                        "configuration": kind.Config.model_json_schema(),
+                    }
+                    for kind in plugin.connectors
+                ],
+                "failure": failure(plugin.failure),
+            }
+            for plugin in plugged.host.plugins.values()
+        ],
+        "installed": sorted(installed()),
+        "instances": [
+            {"name": one.name, "use": one.use, "workspace": one.workspace, "failure": failure(one.failure)}
+            for one in plugged.instances
+        ],
+    }

@@ -1,0 +1,95 @@
+"""Whether what a plugin registers can be used; what is wrong is said before anything is made of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.errors import PluginError, PluginFailure
+from gateway.plugin.capabilities import Capabilities
+from gateway.plugin.configuration import Config
+from gateway.plugin.connectors import (
+    API_VERSION,
+    AlertChannel,
+    Connector,
+    Destination,
+    Enricher,
+    FlagProvider,
+    Manifest,
+    PullSource,
+    WebhookSource,
+)
+from gateway.plugin.hooks import GraphqlFields
+
+#: The kinds by the word that people use for them.
+KINDS: Mapping[str, Any] = {
+    "destination": Destination,
+    "webhook": WebhookSource,
+    "pull": PullSource,
+    "enricher": Enricher,
+    "flags": FlagProvider,
+    "alerts": AlertChannel,
+}
+
+
+def kinds_of(connector: type[Connector[Any]]) -> list[str]:
+    """What a connector is, in the words of KINDS."""
+    return [word for word, kind in KINDS.items() if issubclass(connector, kind)]
+
+
+def check_connector(plugin: str, connector: object, known: Mapping[str, type[Connector[Any]]]) -> type[Connector[Any]]:
+    """The class, if it can be used. Raises PluginError."""
+    if not (isinstance(connector, type) and issubclass(connector, Connector)):
+        raise _refused(
+            plugin, "", f"{connector!r} is no connector class.", "Return classes that derive from Connector."
+        )
+    manifest = getattr(connector, "manifest", None)
+    name = connector.__name__
+    if not isinstance(manifest, Manifest):
+        raise _refused(plugin, "", f"{name} has no manifest.", "Give it `manifest = Manifest(name=…, …)`.")
+    version = manifest.version
+    if manifest.api > API_VERSION:
+        said = f"{name} is made for version {manifest.api} of the plugin API; this gateway has {API_VERSION}."
+        raise _refused(plugin, version, said, "Upgrade the gateway, or install an older version of the plugin.")
+    if manifest.name != plugin and not manifest.name.startswith(f"{plugin}."):
+        fix = f"Name it {plugin!r} or {plugin + '.something'!r}."
+        raise _refused(plugin, version, f"{name} is named {manifest.name!r}, which is not the plugin's.", fix)
+    if manifest.name in known:
+        raise _refused(plugin, version, f"There are two connectors named {manifest.name!r}.", "Rename one.")
+    if not kinds_of(connector):
+        fix = f"Derive it from {', '.join(kind.__name__ for kind in KINDS.values())}."
+        raise _refused(plugin, version, f"{name} is of no kind.", fix)
+    if inspect.isabstract(connector):
+        missing = ", ".join(sorted(connector.__abstractmethods__))
+        raise _refused(plugin, version, f"{name} lacks {missing}.", "Write these methods.")
+    config = getattr(connector, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, Config)):
+        fix = "Derive its `Config` from gateway.plugin.Config."
+        raise _refused(plugin, version, f"{name} has no configuration model.", fix)
+    if issubclass(connector, Destination) and not isinstance(getattr(connector, "capabilities", None), Capabilities):
+        raise _refused(plugin, version, f"{name} has no capabilities.", "Give it `capabilities = Capabilities(…)`.")
+    return connector
+
+
+def check_graphql(fields: GraphqlFields, others: Sequence[GraphqlFields]) -> GraphqlFields:
+    """The fields, if their prefix is theirs alone. Raises PluginError."""
+    if not fields.prefix.isidentifier() or not fields.prefix[0].islower():
+        fix = "A prefix is a name such as `acme`."
+        raise _refused(fields.prefix, "", f"{fields.prefix!r} cannot begin the names of fields.", fix)
+    for other in others:
+        if fields.prefix.startswith(other.prefix) or other.prefix.startswith(fields.prefix):
+            said = f"Its prefix {fields.prefix!r} and {other.prefix!r} of another plugin clash."
+            raise _refused(fields.prefix, "", said, "Choose another prefix.")
+    for kind in (fields.query, fields.user):
+        for name, _ in inspect.getmembers(kind) if kind is not None else ():
+            if not name.startswith("_") and not name.startswith(fields.prefix):
+                fix = f"Begin its name with {fields.prefix!r}."
+                raise _refused(fields.prefix, "", f"The field {name} does not have the plugin's prefix.", fix)
+    return fields
+
+
+def _refused(plugin: str, version: str, message: str, fix: str) -> PluginError:
+    return PluginError(
+        PluginFailure(plugin=plugin, version=version, operation="register", category="bug", message=message, fix=fix)
+    )
