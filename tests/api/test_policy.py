@@ -45,6 +45,8 @@ TYPES = {
     "Stage": "journeys own",
     "Touchpoint": "journeys own",
     "JourneyChange": "journeys own",
+    "Flag": "journeys own",
+    "FlagChange": "journeys own",
     "EventChange": "events own",
     "Event": "events own",
     "UntypedEvent": "events own",
@@ -96,6 +98,7 @@ FIELDS = {
     "QuarantinedEvent.original": "operator pii",
     "Mutation.track": "sender own",
     "Mutation.identify": "sender own",
+    "Mutation.recordExposure": "sender own",
     "Query.identityLog": "decider",
     "Mutation.mergeUsers": "decider",
     "Mutation.splitUser": "decider",
@@ -113,6 +116,7 @@ FIELDS = {
     "User.refusedLinks": "journeys pii",
     "Subscription.journeyChanged": "journeys own",
     "Subscription.eventStored": "events own",
+    "Subscription.flagChanged": "journeys own",
     "User.traits": "journeys pii own",
     "User.identities": "journeys pii own",
     "User.events": "events own",
@@ -133,6 +137,7 @@ FIELDS = {
 # Ids and parts of lists and messages say nothing by themselves.
 OPEN = {"id", "cursor", "gap"}
 OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
+OPEN_TYPES |= {"RecordExposurePayload"}
 
 VALUES = {
     "id": '"user_00000000000000000000000000000000"',
@@ -145,6 +150,7 @@ VALUES = {
 INPUTS = {
     "track": '{event: "A"}',
     "replayQuarantine": "{ids: []}",
+    "recordExposure": "{exposures: []}",
     "mergeUsers": '{users: [], reason: "r", dryRun: true}',
     "setConsent": '{purposes: {}, source: "s"}',
     "eraseUser": '{user: {userId: "nobody"}, reason: "r", dryRun: true}',
