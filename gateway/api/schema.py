@@ -25,6 +25,7 @@ from strawberry.types import ExecutionContext
 from gateway.api.admission import Admission, Gate
 from gateway.api.consistency import Told
 from gateway.api.deciding import Deciding
+from gateway.api.deliveries import Redelivering
 from gateway.api.events import UntypedEvent
 from gateway.api.failures import presented
 from gateway.api.flag_changes import Flagging

@@ -178,7 +178,7 @@ async def open_gateway(
 
     Raises SetupError or ContractError with what to mend.
     """
-    folder, plugged = Folder(settings), load_plugins(settings)
+    folder, plugged = Folder(settings), load_plugins(settings, refuse=serves)
     metrics, spans = Metrics(settings.role), spans or Spans()
     failures = CommandFailures(lambda command: metrics.mongo_failures.labels(command).inc())
     async with (

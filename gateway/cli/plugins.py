@@ -9,6 +9,8 @@ import click
 
 from gateway.app.plugins import load_plugins
 from gateway.cli.options import json_option, print_json
+from gateway.cli.scaffold import new
+from gateway.cli.trying import attempt
 from gateway.errors import PluginFailure
 from gateway.plugin.checking import kinds_of
 from gateway.plugin.configuring import Configured, Plugged
@@ -26,7 +28,7 @@ def plugins(as_json: bool) -> None:
       journey-gateway plugins
       journey-gateway plugins --json | jq '.instances[] | select(.failure)'
     """
-    plugged = load_plugins(read_settings())
+    plugged = load_plugins(read_settings(), refuse=False)
     if as_json:
         print_json(_as_json(plugged))
         return
@@ -47,6 +49,10 @@ def plugin() -> None:
     """Write, check and try plugins."""
 
 
+plugin.add_command(new)
+plugin.add_command(attempt)
+
+
 @plugin.command()
 @click.argument("instance", required=False)
 @json_option
@@ -55,7 +61,7 @@ def check(instance: str | None, as_json: bool) -> None:
 
     With INSTANCE its settings are explained.
     """
-    plugged = load_plugins(read_settings())
+    plugged = load_plugins(read_settings(), refuse=False)
     wanted = [one for one in plugged.instances if instance in (None, one.name)]
     if instance is not None and not wanted:
         known = ", ".join(one.name for one in plugged.instances) or "none"

@@ -17,9 +17,10 @@ import orjson
 from gateway.model.event import Event, JsonObject
 from gateway.model.journey import Journey, Session
 from gateway.model.scope import Scope
+from gateway.model.wire import message_of
 from gateway.pipeline import xes
 from gateway.pipeline.people import People, Person
-from gateway.pipeline.wire import Pseudonyms, message_of
+from gateway.pipeline.wire import Pseudonyms
 from gateway.store.exports import Exports, Selection, patiently
 from gateway.store.identities import Identities
 from gateway.store.users import Journeys, Sessions

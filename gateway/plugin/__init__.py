@@ -14,6 +14,7 @@ from gateway.model.identity import Identity
 from gateway.model.journey import JourneyStatus, JourneyStep
 from gateway.model.response import Answer as SurveyAnswer
 from gateway.model.response import Response
+from gateway.model.wire import message_of, wire_time
 from gateway.plugin.capabilities import Capabilities, Kind
 from gateway.plugin.configuration import Config, Secret
 from gateway.plugin.connectors import (
@@ -130,8 +131,10 @@ __all__ = [
     "field",
     "hookimpl",
     "marker_of",
+    "message_of",
     "result_of",
     "retry_after",
     "subscription",
     "user_of",
+    "wire_time",
 ]

@@ -24,6 +24,7 @@ from gateway.errors import Unavailable
 from gateway.model.event import Event
 from gateway.model.identity import Identity
 from gateway.model.scope import Scope
+from gateway.model.wire import message_of
 from gateway.pipeline import people
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
@@ -31,7 +32,7 @@ from gateway.pipeline.export import Case, Exporter
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.pipeline.owner import Deriver
 from gateway.pipeline.persons import Persons
-from gateway.pipeline.wire import Pseudonyms, message_of
+from gateway.pipeline.wire import Pseudonyms
 from gateway.store import exports
 from gateway.store.database import Database
 from gateway.store.events import Events
