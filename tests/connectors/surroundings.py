@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from gateway.clock import FrozenClock
@@ -14,6 +15,7 @@ from gateway.plugin import Answer, Connector, Context, FlagContext, FlagProvider
 from tests.pace import PATIENCE
 
 T = TypeVar("T", bound=Connector[Any])
+_inside: ContextVar[list[asyncio.Task[Any]] | None] = ContextVar("inside", default=None)
 
 
 class NoHttp:
@@ -44,18 +46,41 @@ def surroundings(instance: str = "flags", workspace: str = "main") -> Context:
 async def opened(connector: T) -> AsyncIterator[T]:
     """The connector, open; fails when closing it leaves a thread or a task."""
     await asyncio.to_thread(int)  # so that the loop's own thread for work is counted before
-    threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
-    await connector.open()
-    try:
-        yield connector
-    finally:
-        await connector.close()
+    threads = set(threading.enumerate())
+    with _counting() as begun:
+        await connector.open()
+        try:
+            yield connector
+        finally:
+            await connector.close()
     deadline = asyncio.get_running_loop().time() + PATIENCE
     while left_over := {one for one in threading.enumerate() if one not in threads and not _another(one)}:
         assert asyncio.get_running_loop().time() < deadline, left_over
         await asyncio.sleep(0.05)  # told to end, they end a moment later
-    left = asyncio.all_tasks() - tasks - {asyncio.current_task()}
+    # A fixture is closed by a task of its own.
+    left = [task for task in begun if not task.done() and task is not asyncio.current_task()]
     assert not left, left
+
+
+@contextmanager
+def _counting() -> Iterator[list[asyncio.Task[Any]]]:
+    """The tasks that whoever is inside begins, and not those of a gateway that another test left running."""
+    loop, begun = asyncio.get_running_loop(), list[asyncio.Task[Any]]()
+    before = loop.get_task_factory()
+
+    def made(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(coroutine, loop=loop, **more)
+        if _inside.get() is begun:
+            begun.append(task)
+        return task
+
+    loop.set_task_factory(made)
+    _inside.set(begun)
+    try:
+        yield begun
+    finally:
+        _inside.set(None)
+        loop.set_task_factory(before)
 
 
 def _another(thread: threading.Thread) -> bool:
