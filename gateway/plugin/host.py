@@ -203,6 +203,9 @@ class Host:
             if owner is plugin:
                 given = self._call(plugin, "register_connectors", function)
                 known = self.connectors
+                if not isinstance(given, Iterable):
+                    said = f"register_connectors returned {type(given).__name__}."
+                    raise _wrong(plugin, "register_connectors", said, "Return a list of connector classes.")
                 for kind in given:
                     checked = check_connector(plugin.name, kind, known)
                     known[checked.manifest.name] = checked
