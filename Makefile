@@ -51,6 +51,8 @@ peers: ## Install what the extra tests need, or say what is missing
 	  mkdir -p .venv/libfaketime && (cd .venv/libfaketime && apt-get download -q libfaketime && dpkg -x libfaketime_*.deb .) \
 	    && echo "libfaketime: .venv/libfaketime" || echo "libfaketime: missing. apt-get could not download it"; \
 	else echo "libfaketime: missing. Install it, for example: apt-get install libfaketime"; fi
+	@if ls $$(command -v initdb) /usr/lib/postgresql/*/bin/initdb 2>/dev/null | grep -q .; then echo "PostgreSQL: there"; \
+	else echo "PostgreSQL: missing. Install it as root, for example: apt-get install postgresql"; fi
 	@if command -v npm >/dev/null; then \
 	  npm ci --prefix tests/peers --no-audit --no-fund --ignore-scripts --loglevel=error && echo "Node packages: tests/peers/node_modules"; \
 	else echo "Node packages: missing. Install Node 20 or newer with npm, then run this again"; fi

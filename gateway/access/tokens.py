@@ -14,6 +14,8 @@ from gateway.model.scope import PERMISSIONS, Scope
 
 AUDIENCE = "journey-gateway"
 ISSUER = "journey-gateway"
+#: Of tickets, which stand in addresses and open nothing but the news that flags may have changed.
+TICKET_AUDIENCE = "journey-gateway/flag-events"
 #: What the web page may do: read, and make up visitors. Not `pii:read`.
 PAGE_PERMISSIONS = frozenset({"journeys:read", "kpis:read", "events:read", "visitors:create"})
 #: How long a page may renew its token.
@@ -81,6 +83,17 @@ class Tokens:
             raise Unauthenticated("This page has been open too long.", hint="`journey-gateway page` prints a new one.")
         return self.mint_page(claims["ws"], minutes, begun=claims["beg"])
 
+    def mint_ticket(self, workspace: str, user: str, expires_at: int) -> str:
+        """A ticket for the event stream of one user's flags, until `expires_at` (milliseconds). It is for addresses,
+        which end up in logs: `user` is the gateway's own id, and the stream says nothing of the user."""
+        claims = {"iss": ISSUER, "aud": TICKET_AUDIENCE, "ws": workspace, "usr": user, "exp": expires_at // 1000}
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def ticket(self, ticket: str) -> tuple[str, str, int]:
+        """Workspace, user and end (milliseconds) of a ticket. Raises Unauthenticated."""
+        claims = self._claims(ticket, TICKET_AUDIENCE)
+        return claims["ws"], str(claims.get("usr")), claims["exp"] * 1000
+
     def read(self, token: str) -> Scope:
         """What a token opens; raises Unauthenticated when it is not ours or has expired."""
         return self.grant(token).scope
@@ -96,10 +109,10 @@ class Tokens:
         )
         return Grant(scope, claims["exp"] * 1000, claims.get("by"))
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def _claims(self, token: str, audience: str = AUDIENCE) -> dict[str, Any]:
         try:
             claims: dict[str, Any] = jwt.decode(
-                token, self._secret, algorithms=["HS256"], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
+                token, self._secret, algorithms=["HS256"], audience=audience, issuer=ISSUER, options=_OPTIONS
             )
         except jwt.PyJWTError:
             raise Unauthenticated("The token is not valid.", hint="Mint one with POST /v1/token.") from None

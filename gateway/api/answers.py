@@ -52,14 +52,15 @@ def result_answer(result: ExecutionResult, media_type: str) -> Response:
 
 def refusal(error: GatewayError, status: int | None = None, media_type: str = JSON) -> Response:
     """The answer to a request that gets no operation run."""
-    headers = {}
-    if isinstance(error, Unavailable):
-        headers["retry-after"] = str(error.retry_after)
-    if status is None:
-        status = _status_of_refusal(error)
-    if status == 401:
-        headers["www-authenticate"] = "Bearer"
-    return answer(body_of(error), media_type, status, headers)
+    found, headers = status_of(error)
+    return answer(body_of(error), media_type, status or found, headers)
+
+
+def status_of(error: GatewayError) -> tuple[int, dict[str, str]]:
+    """The status of a refusal and what else its headers say."""
+    status = _status_of_refusal(error)
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    return status, headers | ({"www-authenticate": "Bearer"} if status == 401 else {})
 
 
 def answer(

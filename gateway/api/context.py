@@ -17,6 +17,7 @@ from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.flags import Flags
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.consistency import ConsistencyToken
@@ -58,6 +59,7 @@ class Services:
     clock: Clock
     privacy: Privacy
     eraser: Eraser
+    flags: Flags
     plugged: Plugged
     alerts: Alerts
     asking: Asking
@@ -91,6 +93,13 @@ class Context:
         self.position = Position()  # shared with those renewed from this one
         self._grant: Grant | None = None
         self._loaders: Loaders | None = None
+
+    @classmethod
+    def within(cls, services: Services, workspace: str) -> Context:
+        """The gateway itself, for what it works out on its own account."""
+        made = cls(services)
+        made._grant = Grant(Scope.system(workspace))
+        return made
 
     @property
     def grant(self) -> Grant:

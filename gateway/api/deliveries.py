@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 from gateway.api.connections import Connection, Keyset, page
-from gateway.api.context import Context
+from gateway.api.context import Context, Info
 from gateway.api.nodes import Node, split_id
 from gateway.api.scalars import Cursor, DateTime
 from gateway.api.users import UserBy, user_id_by
@@ -379,3 +379,20 @@ async def _dead_filter(context: Context, given: DeadLetterFilter) -> DeadFilter:
 async def _user(context: Context, by: UserBy) -> str:
     """The id of a user; one that nobody has if nobody is known under it."""
     return await user_id_by(context, by) or "-"
+
+
+@strawberry.type(description="What can be delivered once more.")
+class Redelivering:
+    """Mutations of deliveries."""
+
+    @field(
+        source=Source.many("dead_letters", "workspace"),
+        policy=REDELIVER,
+        description="Deliver once more: dead letters, or a span of the log to one destination. What is replayed goes "
+        "behind what is live, keeps its idempotency key, and passes consent again.",
+        weight=500,
+    )
+    async def replay_deliveries(
+        self, info: Info, input: Annotated[ReplayDeliveriesInput, strawberry.argument(description="Which, and how.")]
+    ) -> ReplayDeliveriesPayload:
+        return await replay_deliveries(info.context, input)

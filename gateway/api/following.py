@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from gateway.api.context import Context
 from gateway.api.nodes import split_id
@@ -23,6 +23,7 @@ _SOONEST_SECONDS = 0.001
 _RESUME = "Connect again with a new credential, and give the last `cursor` as `after`."
 
 Users = frozenset[str] | None
+T = TypeVar("T")
 
 
 async def follow(
@@ -64,11 +65,21 @@ async def follow(
         users = moved
 
 
-async def _with_pauses(context: Context, source: AsyncGenerator[News, None]) -> AsyncGenerator[News | None, None]:
+async def checking(context: Context, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """News that do not come from the feed, for as long as the caller's credential opens them. Raises Denied."""
+    async with aclosing(_with_pauses(context, source)) as stream:
+        async for news in stream:
+            if news is None:
+                await _check_credential(context)
+            else:
+                yield news
+
+
+async def _with_pauses(context: Context, source: AsyncGenerator[T, None]) -> AsyncGenerator[T | None, None]:
     """The news, and None whenever it is time to check everything. Raises Denied when the credential has ended."""
     loop = asyncio.get_running_loop()
     check_at = loop.time() + CHECK_SECONDS
-    coming: asyncio.Future[News] | None = None
+    coming: asyncio.Future[T] | None = None
     with context.services.callers.bell() as bell, context.services.privacy.suppressed.bell() as erased:
         try:
             while True:

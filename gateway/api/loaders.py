@@ -40,6 +40,7 @@ class Loaders:
         self.journeys: DataLoader[str, Journey | None] = _by_key(self._journeys)
         self.user_ids: DataLoader[Identity, str | None] = _by_key(self._user_ids)
         self.identities: DataLoader[str, list[Identity]] = DataLoader(self._identities)
+        self.consents: DataLoader[tuple[Identity, ...], Mapping[str, bool]] = DataLoader(self._consents)
         self.latest_runs: DataLoader[tuple[str, str], Journey | None] = _by_key(self._latest_runs)
         self.stage_counts: DataLoader[str, StageCounts] = DataLoader(self._stage_counts)
 
@@ -61,6 +62,11 @@ class Loaders:
     async def _identities(self, keys: list[str]) -> Sequence[list[Identity]]:
         found = await self._services.identities.of_users(self._scope, keys)
         return [found[key] for key in keys]
+
+    async def _consents(self, keys: list[tuple[Identity, ...]]) -> Sequence[Mapping[str, bool]]:
+        """What was said about each purpose under any of these identities, as `granted` by purpose."""
+        said = await self._services.privacy.words_of_each(self._scope.workspace, keys)
+        return [{purpose: word.granted for purpose, word in words.items()} for words in said]
 
     async def _latest_runs(self, keys: list[tuple[str, str]]) -> Mapping[tuple[str, str], Journey]:
         """Keys are (user, map)."""

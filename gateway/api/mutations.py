@@ -9,7 +9,6 @@ import strawberry
 from strawberry.scalars import JSON
 
 from gateway.api.context import Context, Info
-from gateway.api.deliveries import REDELIVER, ReplayDeliveriesInput, ReplayDeliveriesPayload, replay_deliveries
 from gateway.api.quarantine import REPLAY, ReplayQuarantineInput, ReplayQuarantinePayload, replay_quarantine
 from gateway.api.scalars import DateTime, iso
 from gateway.model.event import Receipt
@@ -132,7 +131,7 @@ class Mutation:
     async def track(
         self, info: Info, input: Annotated[TrackInput, strawberry.argument(description="What happened.")]
     ) -> TrackPayload:
-        sender = _sender(info.context.scope, input.user_id, input.anonymous_id)
+        sender = sender_of(info.context.scope, input.user_id, input.anonymous_id)
         if isinstance(sender, InputError):
             return TrackPayload(event_id=None, verdict=None, consistency_token=None, errors=[sender])
         content = {"type": "track", "event": input.event, "properties": input.properties}
@@ -147,9 +146,9 @@ class Mutation:
         self, info: Info, input: Annotated[IdentifyInput, strawberry.argument(description="Who it is.")]
     ) -> IdentifyPayload:
         scope = info.context.scope
-        sender = _sender(scope, input.user_id, input.anonymous_id)
+        sender = sender_of(scope, input.user_id, input.anonymous_id)
         if scope.visitor:
-            sender = _wrong(
+            sender = wrong(
                 "VISITOR", "A visitor's token does not say who somebody is.", "Identify from your server.", "input"
             )
         if isinstance(sender, InputError):
@@ -169,29 +168,17 @@ class Mutation:
     ) -> ReplayQuarantinePayload:
         return await replay_quarantine(info.context, input)
 
-    @field(
-        source=Source.many("dead_letters", "workspace"),
-        policy=REDELIVER,
-        description="Deliver once more: dead letters, or a span of the log to one destination. What is replayed goes "
-        "behind what is live, keeps its idempotency key, and passes consent again.",
-        weight=500,
-    )
-    async def replay_deliveries(
-        self, info: Info, input: Annotated[ReplayDeliveriesInput, strawberry.argument(description="Which, and how.")]
-    ) -> ReplayDeliveriesPayload:
-        return await replay_deliveries(info.context, input)
 
-
-def _sender(scope: Scope, user_id: str | None, anonymous_id: str | None) -> dict[str, Any] | InputError:
+def sender_of(scope: Scope, user_id: str | None, anonymous_id: str | None) -> dict[str, Any] | InputError:
     """The identities to send with: of a subject its own and no other, else those given."""
     given = {"userId": user_id, "anonymousId": anonymous_id}
     if scope.subject is None:
         if user_id is None and anonymous_id is None:
-            return _wrong("NO_IDENTITY", "Whose event is it?", "Send a userId or an anonymousId.", "input")
+            return wrong("NO_IDENTITY", "Whose event is it?", "Send a userId or an anonymousId.", "input")
         return given
     for name, value in given.items():
         if value is not None and Identity(name, value) != scope.subject:  # type: ignore[arg-type]
-            return _wrong(
+            return wrong(
                 "OTHER_IDENTITY", "This token sends for its own user only.", f"Leave {name} out.", "input", name
             )
     return {scope.subject.type: scope.subject.value}
@@ -208,7 +195,7 @@ async def _send(context: Context, content: dict[str, Any], at: int | None, messa
         "event_id": strawberry.ID(f"event_{receipt.ids[0].hex()}") if stored else None,
         "verdict": Verdict(verdict.value),
         "consistency_token": receipt.consistency_token,
-        "errors": [_wrong(problem.code.upper(), problem.message, None, "input") for problem in receipt.problems],
+        "errors": [wrong(problem.code.upper(), problem.message, None, "input") for problem in receipt.problems],
     }
 
 
@@ -216,5 +203,6 @@ def _verdict(receipt: Receipt) -> Judged:
     return next(verdict for verdict in Judged if receipt.counts()[verdict.value])
 
 
-def _wrong(code: str, message: str, hint: str | None, *path: str) -> InputError:
+def wrong(code: str, message: str, hint: str | None, *path: str) -> InputError:
+    """An error of a mutation's input."""
     return InputError(code=code, path=list(path), message=message, hint=hint)

@@ -37,18 +37,22 @@ async def read_body(request: Request) -> Operation:
     content_type, _, _ = request.headers.get("content-type", "").partition(";")
     if content_type.strip().lower() != "application/json":
         raise NotJson("The body is not application/json.", hint=HINT)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(
-                f"The body has more than {MAX_BODY_BYTES // 1024} KB.", hint="Send many events to /v1/batch."
-            )
+    body = await read_bytes(request, MAX_BODY_BYTES, "Send many events to /v1/batch.")
     try:
-        data = read_json(bytes(body))
+        data = read_json(body)
     except orjson.JSONDecodeError:
         raise InvalidInput("The body is not JSON in UTF-8, or nested too deeply.", hint=HINT) from None
     return _operation(data, InvalidInput("The body is not a GraphQL request.", hint=HINT))
+
+
+async def read_bytes(request: Request, most: int, hint: str) -> bytes:
+    """The whole body. Raises TooLarge."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise TooLarge(f"The body has more than {most // 1024} KB.", hint=hint)
+    return bytes(body)
 
 
 def read_address(request: Request) -> Operation:

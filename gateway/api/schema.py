@@ -25,22 +25,30 @@ from strawberry.types import ExecutionContext
 from gateway.api.admission import Admission, Gate
 from gateway.api.consistency import Told
 from gateway.api.deciding import Deciding
+from gateway.api.deliveries import Redelivering
 from gateway.api.events import UntypedEvent
 from gateway.api.failures import presented
+from gateway.api.flag_changes import Flagging
+from gateway.api.flags import Exposing
 from gateway.api.mutations import InputError
 from gateway.api.mutations import Mutation as Sending
 from gateway.api.plugins import holders, join
 from gateway.api.privacy import Private
 from gateway.api.query import Query
 from gateway.api.scalars import SCALARS
-from gateway.api.subscriptions import Subscription
+from gateway.api.subscriptions import Subscription as Following
 from gateway.contract import Contract
 from gateway.plugin import GraphqlFields, check_declared
 
 
 @strawberry.type(description="What can be sent and decided.")
-class Mutation(Sending, Deciding, Private):
+class Mutation(Sending, Deciding, Private, Exposing, Redelivering):
     """The root of mutations."""
+
+
+@strawberry.type(description="What can be watched, over WebSocket or as an event stream.")
+class Subscription(Following, Flagging):
+    """The root of subscriptions."""
 
 
 class Schema(strawberry.Schema):

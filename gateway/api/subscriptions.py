@@ -35,6 +35,11 @@ class GapReason(Enum):
     """Reasons."""
 
     EXPIRED = strawberry.enum_value("EXPIRED", description="They are older than what is kept for resuming.")
+    OTHER_PROCESS = strawberry.enum_value(
+        "OTHER_PROCESS",
+        description="The cursor is of another process of the gateway, or of before a restart: of `flagChanged` only, "
+        "which every process tells by itself. Ask for the flags anew.",
+    )
 
 
 @strawberry.type(description="Messages that are lost to this subscription.")

@@ -14,6 +14,7 @@ from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, Connect
 from gateway.api.consents import CONSENTS, Consent, as_consents
 from gateway.api.context import Context, Info
 from gateway.api.events import EventConnection, event_page
+from gateway.api.flags import Flag, Keys, checked_keys, decided, subject_of
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, journey_page
 from gateway.api.journeys import as_node as journey_node
 from gateway.api.maps import check_keys
@@ -257,6 +258,17 @@ class User(Node):
             runs = [run for run in self.then.folded.journeys.values() if run.map == map]
             run = max(runs, key=lambda run: run.run, default=None)
         return None if run is None else journey_node(info.context.services.contract, run)
+
+    @field(
+        source=Source.loader("flags"),
+        policy=JOURNEYS,
+        size=20,
+        description="Feature flags as the configured providers decide them for this user, by traits and journey; in "
+        "process, and without recording anything. By the rules of now, whatever `asOf` says.",
+    )
+    async def flags(self, info: Info, keys: Keys = None) -> list[Flag]:
+        subject = await subject_of(info.context, self.state, await self.known_as(info.context))
+        return [Flag(decision=one) for one in await decided(info.context, checked_keys(keys), subject)]
 
     @field(source=Source.many("journeys", "user"), policy=JOURNEYS, description="Their runs, the last active first.")
     async def journeys(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> JourneyConnection:

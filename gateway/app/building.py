@@ -16,7 +16,7 @@ from gateway.app.connectors import Connectors
 from gateway.app.contracts import Folder
 from gateway.app.disk import DiskGuard
 from gateway.app.health import Watch
-from gateway.app.instances import make_instances
+from gateway.app.instances import Made, close_flag_providers, make_instances
 from gateway.app.metrics import Metrics
 from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, ObservedIntake
 from gateway.app.plugins import load_plugins
@@ -36,7 +36,6 @@ from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
-from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.settings import Settings
 from gateway.store import collections
@@ -144,7 +143,8 @@ class Gateway:
             return
         await self.hub.start()
         try:
-            yield
+            async with self.connectors.flags.following():
+                yield
         finally:
             await self.hub.stop()
 
@@ -178,7 +178,7 @@ async def open_gateway(
 
     Raises SetupError or ContractError with what to mend.
     """
-    folder, plugged = Folder(settings), load_plugins(settings)
+    folder, plugged = Folder(settings), load_plugins(settings, refuse=serves)
     metrics, spans = Metrics(settings.role), spans or Spans()
     failures = CommandFailures(lambda command: metrics.mongo_failures.labels(command).inc())
     async with (
@@ -186,9 +186,8 @@ async def open_gateway(
         _open_database(settings, uri, failures) as (database, clock),
     ):
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves)
-        plugged, made = make_instances(plugged, ConnectorStates(database), clock)
-        made |= instances or {}
-        gateway = await _build(settings, database, contracts, clock, metrics, spans, (plugged, made))
+        made = await make_instances(plugged, ConnectorStates(database), clock, instances or {})
+        gateway = await _build(settings, database, contracts, clock, metrics, spans, made)
         keeping_time = asyncio.create_task(_keep_time(database, clock))
         try:
             async with gateway.privacy.following(), gateway.keyring.following(), contracts.following():
@@ -196,6 +195,7 @@ async def open_gateway(
         finally:
             keeping_time.cancel()
             await gateway.connectors.close()
+            await close_flag_providers(made.providers)
             await gateway.intake.drain()
 
 
@@ -266,7 +266,7 @@ async def _build(
     clock: ServerClock,
     metrics: Metrics,
     spans: Spans,
-    plugins: tuple[Plugged, Mapping[str, Instance]],
+    made: Made,
 ) -> Gateway:
     events = ObservedEvents(database, metrics, spans)
     identities, users = Identities(database), Users(database)
@@ -299,7 +299,7 @@ async def _build(
         metrics=metrics,
         spans=spans,
     )
-    connectors = Connectors.of(*plugins, database, intake=intake, deriver=deriver, privacy=privacy, clock=clock)
+    connectors = Connectors.of(made, database, intake=intake, deriver=deriver, privacy=privacy, clock=clock)
     disk = DiskGuard(database, intake, settings.disk_free_percent)
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
     watch.plugins = {failure.plugin: failure.message for failure in connectors.plugged.failures}

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.app.instances import Made
 from gateway.clock import Clock
 from gateway.connectors.delivery import Delivery
 from gateway.connectors.enriching import Enrichments
 from gateway.connectors.instances import Instance
 from gateway.connectors.pulling import Pulls
 from gateway.connectors.webhooks import Webhooks
+from gateway.flags import Flags
 from gateway.model.identity import lane_of
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
@@ -36,12 +38,12 @@ class Connectors:
     webhooks: Webhooks
     pulls: Pulls
     enrichments: Mapping[str, Enrichments]
+    flags: Flags
 
     @classmethod
     def of(
         cls,
-        plugged: Plugged,
-        instances: Mapping[str, Instance],
+        made: Made,
         database: Database,
         *,
         intake: Intake,
@@ -49,19 +51,21 @@ class Connectors:
         privacy: Privacy,
         clock: Clock,
     ) -> Connectors:
-        """All of them; what is delivered and pulled here goes by the lanes of derivation that the process owns."""
+        """All that was made; what is delivered and pulled here goes by the lanes of derivation that are ours."""
 
         def owns(workspace: str, key: str) -> bool:
             lease = deriver.lease
             return lease is not None and lane_of(workspace, key) in lease.lanes
 
+        instances = made.instances
         delivery = Delivery(database, instances, privacy, clock, lease=lambda: deriver.lease)
         deriver.told = delivery.wake
         pulls = Pulls(instances, intake, ConnectorStates(database), clock, owns=owns)
         enrichments = {
             name: Enrichments(one, clock) for name, one in instances.items() if isinstance(one.connector, Enricher)
         }
-        return cls(plugged, instances, delivery, Webhooks(instances, intake, pulls.hint), pulls, enrichments)
+        webhooks = Webhooks(instances, intake, pulls.hint)
+        return cls(made.plugged, instances, delivery, webhooks, pulls, enrichments, Flags(made.providers))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 #: What scripts of other origins may read of an answer.
-EXPOSED = ("Retry-After", "X-Request-ID")
+EXPOSED = ("ETag", "Retry-After", "X-Request-ID")
 #: Browsers keep the permission for a day; most of them for two hours at most.
 _KEPT_SECONDS = 86_400
 

@@ -47,6 +47,7 @@ async def examine(reading: Reading[Settings], clock: Clock) -> AsyncGenerator[Fi
         "settings": lambda: configuration(reading),
         "time_zones": time_zones,
         "contract": lambda: contract(settings),
+        "plugins": lambda: plugins(settings),
         "disk": lambda: disk(settings.data_dir),
         "port": lambda: port(settings.host, settings.port),
         "graphiql": lambda: graphiql(settings),
@@ -188,6 +189,19 @@ def contract(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "contract", "ok", f"{folder}: {_count(loaded.journeys, 'journey map')}, {_count(loaded.kpis, 'KPI')}"
         )
+
+
+def plugins(settings: Settings) -> Iterator[Finding]:
+    """Plugins and connectors, loaded and checked as at a start; nothing is called."""
+    from gateway.app.plugins import load_plugins
+
+    plugged = load_plugins(settings, refuse=False)
+    for failure in plugged.failures:
+        yield Finding("plugins", "fail", f"{failure.plugin}: {failure.message.rstrip('.')}", failure.fix)
+    if not plugged.failures:
+        loaded = len(plugged.host.plugins)
+        said = f"{_count(plugged.host.plugins, 'plugin')}, {_count(plugged.instances, 'connector')}"
+        yield Finding("plugins", "ok", said if loaded else "none is enabled")
 
 
 def _contract_hash(settings: Settings) -> str | None:

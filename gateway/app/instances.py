@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.clock import Clock
 from gateway.connectors.http import GuardedHttp
 from gateway.connectors.instances import Instance
-from gateway.errors import PluginFailure
-from gateway.plugin import Context
+from gateway.errors import PluginError, PluginFailure, SetupError
+from gateway.plugin import Context, FlagProvider
 from gateway.plugin.configuring import Configured, Plugged
 from gateway.store.connector_states import ConnectorStates
 
+_OPEN_SECONDS = 30.0
+_CLOSE_SECONDS = 5.0
 
-def make_instances(plugged: Plugged, states: ConnectorStates, clock: Clock) -> tuple[Plugged, dict[str, Instance]]:
-    """The instances by name; one whose class raises as it is made is left out, and the record says why."""
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What could be made of the configuration: instances by name, and those that decide flags, opened, in its order."""
+
+    plugged: Plugged
+    instances: Mapping[str, Instance]
+    providers: Sequence[FlagProvider[Any]]
+
+
+async def make_instances(
+    plugged: Plugged, states: ConnectorStates, clock: Clock, beside: Mapping[str, Instance]
+) -> Made:
+    """The instances that are configured, and those `beside`; one whose class raises as it is made, or that decides
+    flags and does not open, is left out, and its record says why."""
     made: dict[str, Instance] = {}
     told = []
     for one in plugged.instances:
         failure = one.failure or _make(one, states, clock, made)
         told.append(one if failure is one.failure else replace(one, failure=failure))
-    return replace(plugged, instances=tuple(told)), made
+    made |= beside
+    opened, failures = await _open_flag_providers(made)
+    told = [replace(one, failure=failures.get(one.name, one.failure)) for one in told]
+    return Made(replace(plugged, instances=tuple(told)), made, opened)
 
 
 def _make(one: Configured, states: ConnectorStates, clock: Clock, made: dict[str, Instance]) -> PluginFailure | None:
@@ -48,6 +68,43 @@ def _make(one: Configured, states: ConnectorStates, clock: Clock, made: dict[str
             fix="Connect in `open`, not in `__init__`; report it to the plugin's author.",
         )
     return None
+
+
+async def _open_flag_providers(
+    instances: Mapping[str, Instance],
+) -> tuple[list[FlagProvider[Any]], dict[str, PluginFailure]]:
+    opened: list[FlagProvider[Any]] = []
+    failures: dict[str, PluginFailure] = {}
+    for name, instance in instances.items():
+        if not isinstance(provider := instance.connector, FlagProvider):
+            continue
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                await provider.open()
+        except Exception as error:
+            failures[name] = error.failure if isinstance(error, PluginError) else _not_opened(provider, name, error)
+        else:
+            opened.append(provider)
+    return opened, failures
+
+
+async def close_flag_providers(opened: Iterable[FlagProvider[Any]]) -> None:
+    """Close them, whatever one of them does."""
+    for provider in opened:
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await provider.close()
+
+
+def _not_opened(provider: FlagProvider[Any], name: str, error: Exception) -> PluginFailure:
+    return PluginFailure(
+        plugin=provider.manifest.name,
+        version=provider.manifest.version,
+        operation=f"open {name}",
+        category="config" if isinstance(error, SetupError) else "remote",
+        message=error.message if isinstance(error, SetupError) else f"It does not open: {type(error).__name__}.",
+        fix=f"Check the settings of [connectors.{name}], and that the other side answers.",
+    )
 
 
 class _State:

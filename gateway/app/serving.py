@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from gateway.api.context import Services
 from gateway.api.graphiql import graphiql_routes
+from gateway.api.ofrep import ofrep_routes
 from gateway.api.schema import build_schema
 from gateway.api.sdl import sdl_route
 from gateway.api.view import graphql_app
@@ -93,13 +94,15 @@ def _token_routes(gateway: Gateway) -> list[BaseRoute]:
 
 
 def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
-    """GraphQL and the page: role `api`."""
+    """GraphQL, OFREP and the page: role `api`."""
     observed = partial(Operations, doors, gateway.metrics, gateway.spans)
+    services = services_of(gateway)
     schema = build_schema(gateway.contract, [observed], gateway.connectors.plugged.host.graphql)
-    graphql = graphql_app(schema, services_of(gateway), gateway.settings)
+    graphql = graphql_app(schema, services, gateway.settings)
     return [
         *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
         *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
+        *ofrep_routes(services, gateway.tokens),
         sdl_route(gateway.callers, gateway.settings),
         *(graphiql_routes() if gateway.settings.env == "development" else ()),
         *page_routes(),
@@ -130,6 +133,7 @@ def services_of(gateway: Gateway) -> Services:
         enrichments=gateway.connectors.enrichments,
         alerts=Alerts(gateway.database),
         asking=Asking(gateway.database, gateway.clock),
+        flags=gateway.connectors.flags,
     )
 
 

@@ -75,7 +75,7 @@ class Commands(click.Group):
                 if settings.plugins or settings.plugins_dir or settings.connectors.values:
                     from gateway.app.plugins import load_plugins
 
-                    load_plugins(settings).host.add_commands(self._plugins)
+                    load_plugins(settings, refuse=False).host.add_commands(self._plugins)
             except GatewayError:
                 pass
             self.commands.update({name: one for name, one in self._plugins.commands.items() if name not in COMMANDS})

@@ -28,7 +28,7 @@ def plugins(as_json: bool) -> None:
       journey-gateway plugins
       journey-gateway plugins --json | jq '.instances[] | select(.failure)'
     """
-    plugged = load_plugins(read_settings())
+    plugged = load_plugins(read_settings(), refuse=False)
     if as_json:
         print_json(_as_json(plugged))
         return
@@ -61,7 +61,7 @@ def check(instance: str | None, as_json: bool) -> None:
 
     With INSTANCE its settings are explained.
     """
-    plugged = load_plugins(read_settings())
+    plugged = load_plugins(read_settings(), refuse=False)
     wanted = [one for one in plugged.instances if instance in (None, one.name)]
     if instance is not None and not wanted:
         known = ", ".join(one.name for one in plugged.instances) or "none"

@@ -33,7 +33,7 @@ from gateway.plugin.connectors import (
     State,
     WebhookSource,
 )
-from gateway.plugin.evaluation import FlagContext, FlagReason, FlagResult
+from gateway.plugin.evaluation import FlagChanges, FlagContext, FlagReason, FlagResult
 from gateway.plugin.fields import (
     ANYONE,
     Marker,
@@ -85,6 +85,7 @@ __all__ = [
     "Enricher",
     "Event",
     "EventType",
+    "FlagChanges",
     "FlagContext",
     "FlagProvider",
     "FlagReason",

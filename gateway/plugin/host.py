@@ -93,10 +93,12 @@ class Host:
         folder: Path | None = None,
         strict: bool = False,
         trace: bool = False,
+        refuse: bool = True,
     ) -> Host:
         """A host with these plugins, and with those of a folder; `only`: none but these.
 
-        Raises PluginError for one whose hooks are written wrongly, and for every one that fails if `strict`.
+        Raises PluginError for one whose hooks are written wrongly, unless it is not to `refuse` but to show them; and
+        for every one that fails if `strict`.
         """
         host = cls(trace=trace)
         available = installed()
@@ -105,7 +107,7 @@ class Host:
         wanted = [*dict.fromkeys([*enabled, *(found.name for found in _files(folder))])]
         for name in wanted:
             if only is None or name in only:
-                host._take(name, available)
+                host._take(name, available, refuse)
         if strict:
             for plugin in host.plugins.values():
                 if plugin.failure is not None:
@@ -147,7 +149,7 @@ class Host:
 
     # -- loading ----------------------------------------------------------------------------------------------------
 
-    def _take(self, name: str, available: Mapping[str, list[_Found]]) -> None:
+    def _take(self, name: str, available: Mapping[str, list[_Found]], refuse: bool) -> None:
         candidates = available.get(name, [])
         if len(candidates) != 1:
             self.plugins[name] = Plugin(name, "", failure=_cannot_choose(name, candidates, available))
@@ -162,7 +164,13 @@ class Host:
             plugin.failure = _failure(plugin, "import", error)
             self._fail(plugin)
             return
-        self.register(module, name, origin=found.origin, version=found.version)
+        try:
+            self.register(module, name, origin=found.origin, version=found.version)
+        except PluginError as error:
+            if refuse:
+                raise
+            self.plugins[name].failure = error.failure
+            self._fail(self.plugins[name])
 
     def _check_hooks(self, plugin: Plugin) -> None:
         """Whether its hooks are known, take known arguments, and are not asynchronous. Raises PluginError."""
@@ -195,6 +203,9 @@ class Host:
             if owner is plugin:
                 given = self._call(plugin, "register_connectors", function)
                 known = self.connectors
+                if not isinstance(given, Iterable):
+                    said = f"register_connectors returned {type(given).__name__}."
+                    raise _wrong(plugin, "register_connectors", said, "Return a list of connector classes.")
                 for kind in given:
                     checked = check_connector(plugin.name, kind, known)
                     known[checked.manifest.name] = checked

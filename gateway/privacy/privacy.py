@@ -35,7 +35,7 @@ class Privacy:
         self.consents = Consents(database)
         self.consented = Consented(self.consents, clock)
         self._identities = Identities(database)
-        self._unsaid = unsaid
+        self.unsaid = unsaid
 
     async def allows(self, event: Event, purpose: Purpose) -> bool:
         """Whether an event may be used for a purpose now. Raises Unavailable.
@@ -49,7 +49,7 @@ class Privacy:
         now = (await self.words(workspace, event.identity)).get(purpose)
         if now is not None:
             return now.granted
-        return stamp.get(purpose, self._unsaid)
+        return stamp.get(purpose, self.unsaid)
 
     async def allowed(
         self, workspace: str, asked: Sequence[tuple[Event | None, str]], purpose: Purpose | None
@@ -58,7 +58,7 @@ class Privacy:
         without a purpose only erasure. Raises Unavailable."""
         gone = [self._is_gone(workspace, event, user) for event, user in asked]
         if purpose is None or not (self._said(asked) or await self.consented.anybody(workspace)):
-            return [not one and (purpose is None or self._unsaid) for one in gone]
+            return [not one and (purpose is None or self.unsaid) for one in gone]
         users = {user for (_, user), erased in zip(asked, gone, strict=True) if not erased}
         identities = await self._identities.of_users(Scope.system(workspace), users)
         keys = {user: keys_of(workspace, of) for user, of in identities.items()}
@@ -86,7 +86,7 @@ class Privacy:
         stamp = {} if event is None else event.consent or {}
         if stamp.get(purpose) is False:
             return False
-        return now.granted if now is not None else stamp.get(purpose, self._unsaid)
+        return now.granted if now is not None else stamp.get(purpose, self.unsaid)
 
     async def words(self, workspace: str, identity: Identity) -> dict[str, Word]:
         """The latest word about each purpose of the user behind an identity, under whichever identity it was said."""
@@ -97,7 +97,13 @@ class Privacy:
 
     async def words_of(self, workspace: str, identities: Collection[Identity]) -> dict[str, Word]:
         """The latest word about each purpose, under whichever of these identities it was said."""
-        return latest((await self.consents.of(workspace, keys_of(workspace, identities))).values())
+        return (await self.words_of_each(workspace, [identities]))[0]
+
+    async def words_of_each(self, workspace: str, several: Sequence[Collection[Identity]]) -> list[dict[str, Word]]:
+        """The same for several users at once."""
+        keys = [keys_of(workspace, identities) for identities in several]
+        found = await self.consents.of(workspace, {key for mine in keys for key in mine})
+        return [latest(found[key] for key in mine if key in found) for mine in keys]
 
     async def erased_by(self, workspace: str, keys: Collection[bytes]) -> str | None:
         """The erasure that one of these keys is suppressed for."""

@@ -24,6 +24,7 @@ from gateway.clock import FrozenClock, ServerClock
 from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, load_contract
+from gateway.flags import Flags
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.identity import Identity
@@ -72,6 +73,7 @@ class Gateway:
     contract: Contract
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
     env: str = "production"
+    flags: Flags = field(default_factory=Flags)
     plugged: Plugged = field(default_factory=lambda: Plugged(Host()))
     enrichments: dict[str, Enrichments] = field(default_factory=dict)
 
@@ -107,6 +109,7 @@ class Gateway:
             clock=self.clock,
             privacy=self.privacy,
             eraser=self.eraser,
+            flags=self.flags,
             plugged=self.plugged,
             alerts=Alerts(database),
             asking=Asking(database, self.clock),

@@ -45,6 +45,8 @@ TYPES = {
     "Stage": "journeys own",
     "Touchpoint": "journeys own",
     "JourneyChange": "journeys own",
+    "Flag": "journeys own",
+    "FlagChange": "journeys own",
     "EventChange": "events own",
     "Event": "events own",
     "UntypedEvent": "events own",
@@ -63,6 +65,14 @@ TYPES = {
     "DerivationIncident": "operator",
     "ReplayQuarantinePayload": "mender",
     "ReplayReason": "mender",
+    "Delivery": "operator",
+    "DeliveryDestination": "operator",
+    "ReplayDeliveriesPayload": "mender",
+    "Plugin": "operator",
+    "PluginFailure": "operator",
+    "ConnectorInstance": "operator",
+    "Alert": "operator",
+    "AlertChange": "operator",
     "RefusedLink": "journeys pii",
     "IdentityDecision": "decider",
     "MergeUsersPayload": "decider",
@@ -92,10 +102,18 @@ FIELDS = {
     "Query.quarantine": "operator",
     "Query.intakeAccounting": "operator",
     "Query.derivation": "operator",
+    "Query.plugins": "operator",
+    "Query.deliveries": "operator",
+    "DeliveryConnection.destinations": "operator",
+    "Query.alerts": "operator",
+    "Subscription.alertRaised": "operator",
+    "Mutation.replayDeliveries": "mender",
+    "ReplayDeliveriesPayload.errors": "",
     "Mutation.replayQuarantine": "mender",
     "QuarantinedEvent.original": "operator pii",
     "Mutation.track": "sender own",
     "Mutation.identify": "sender own",
+    "Mutation.recordExposure": "sender own",
     "Query.identityLog": "decider",
     "Mutation.mergeUsers": "decider",
     "Mutation.splitUser": "decider",
@@ -113,6 +131,7 @@ FIELDS = {
     "User.refusedLinks": "journeys pii",
     "Subscription.journeyChanged": "journeys own",
     "Subscription.eventStored": "events own",
+    "Subscription.flagChanged": "journeys own",
     "User.traits": "journeys pii own",
     "User.identities": "journeys pii own",
     "User.events": "events own",
@@ -133,6 +152,7 @@ FIELDS = {
 # Ids and parts of lists and messages say nothing by themselves.
 OPEN = {"id", "cursor", "gap"}
 OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
+OPEN_TYPES |= {"RecordExposurePayload"}
 
 VALUES = {
     "id": '"user_00000000000000000000000000000000"',
@@ -145,6 +165,8 @@ VALUES = {
 INPUTS = {
     "track": '{event: "A"}',
     "replayQuarantine": "{ids: []}",
+    "recordExposure": "{exposures: []}",
+    "replayDeliveries": "{deadLetters: {ids: []}}",
     "mergeUsers": '{users: [], reason: "r", dryRun: true}',
     "setConsent": '{purposes: {}, source: "s"}',
     "eraseUser": '{user: {userId: "nobody"}, reason: "r", dryRun: true}',

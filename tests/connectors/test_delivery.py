@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from gateway.errors import Unavailable
 from gateway.model.identity import LANES, Identity, user_id_of
 from gateway.plugin import Delivered, Duplicate, Item, ItemResult, Rejected, Retry
 from gateway.store.database import Database
-from gateway.store.deliveries import Deliveries
+from gateway.store.deliveries import Deliveries, Standing
 from gateway.store.lanes import LeaseLost
 from tests.connectors.delivering import ENDLESS, WORKSPACE, Recorder, Stage, capable, event, instance, stays, until
 
@@ -71,6 +72,18 @@ async def test_a_stale_owner_cannot_move_a_cursor(database: Database) -> None:
     assert await deliveries.claim(WORKSPACE, "sink", dict.fromkeys(range(LANES), 50)) == {}
     with pytest.raises(LeaseLost):
         await deliveries.settle(WORKSPACE, "sink", old)
+
+
+async def test_only_one_process_at_a_time_may_probe(database: Database) -> None:
+    deliveries = Deliveries(database)
+    fresh = Standing(WORKSPACE, "sink", "recorder", ("event",), erases=False, fingerprint="1")
+    await deliveries.declare(fresh)
+    assert not await deliveries.may_probe(fresh, 100, 200), "it is well"
+    await deliveries.stop(replace(fresh, state="broken", until=100))
+    asked = await asyncio.gather(*(deliveries.may_probe(fresh, 100, 200) for _ in range(8)))
+    assert sum(asked) == 1
+    assert not await deliveries.may_probe(fresh, 199, 300)
+    assert await deliveries.may_probe(fresh, 200, 300), "the one that asked may be dead"
 
 
 async def test_a_retry_comes_with_the_same_key_and_a_higher_attempt(database: Database) -> None:

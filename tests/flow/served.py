@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.app.building import Gateway, open_gateway, open_spans
 from gateway.app.serving import Serving, listen, serving
+from gateway.flags import Flags
 from gateway.model.scope import PERMISSIONS
 from gateway.settings import Settings
 from tests.flow.doors import basic
@@ -61,7 +62,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(mongo_uri: str, **settings: Any) -> AsyncIterator[Served]:
+async def serve(mongo_uri: str, *, flags: Flags | None = None, **settings: Any) -> AsyncIterator[Served]:
     """A gateway on a fresh database, or on the one that is named."""
     named = "database" in settings
     given = {"mongo_uri": mongo_uri, "database": f"served_{uuid.uuid4().hex}", "drain_seconds": 0.0, **settings}
@@ -69,6 +70,8 @@ async def serve(mongo_uri: str, **settings: Any) -> AsyncIterator[Served]:
         wanted = Settings(**given)
         spans = await stack.enter_async_context(open_spans(wanted))
         gateway = await stack.enter_async_context(open_gateway(wanted, spans))
+        if flags is not None:
+            gateway = replace(gateway, connectors=replace(gateway.connectors, flags=flags))
         if not named:
             stack.push_async_callback(gateway.database.drop_database)
         write_key = await gateway.keyring.create_write_key("main", "web")

@@ -22,6 +22,8 @@ __all__ = ["installed"]
 
 pytestmark = pytest.mark.slow
 
+PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir())
+
 
 def test_the_wheel_holds_what_it_needs_and_no_more(installed: Installed) -> None:
     names = zipfile.ZipFile(installed.wheel).namelist()
@@ -52,6 +54,20 @@ def test_what_runs_is_the_wheel(installed: Installed) -> None:
     assert installed.run("python", "-m", "gateway", "--version").stdout == version
     assert "are in order" in installed.run("journey-gateway", "config", "check").stdout
     assert "up to date" in installed.run("journey-gateway", "schema", "check").stdout
+
+
+def test_the_plugins_come_along(installed: Installed) -> None:
+    code = """
+from importlib.metadata import distribution
+found = distribution("journey-gateway").entry_points.select(group="journey_gateway")
+for one in sorted(found, key=lambda one: one.name):
+    module = one.load()
+    print(one.name, module.__file__, *(kind.manifest.name for kind in module.register_connectors()))
+"""
+    lines = [line.split() for line in installed.run("python", "-c", code).stdout.splitlines()]
+    assert [line[0] for line in lines] == PLUGINS
+    assert all(line[1].startswith(str(installed.bin.parent)) for line in lines)
+    assert all(name == line[0] or name.startswith(f"{line[0]}.") for line in lines for name in line[2:])
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ EXAMPLES = int(os.environ.get("GATEWAY_TEST_FUZZ", "10"))
 PATHS_OF_A_CASE = 4
 #: Longer lists take minutes to make up, and tell nothing more.
 _LONGEST_LIST = 3
-_READERS = {"Callers", "GraphQL", "Operation", "Page"}
+_READERS = {"Callers", "GraphQL", "OFREP", "Operation", "Page"}
 _VENDORS_WITH_KEYS_IN_BODIES = {"PostHog", "Amplitude"}
 
 

@@ -118,7 +118,10 @@ def test_oracles_import_nothing_from_the_gateway() -> None:
 def empty_rooms(tmp_path: Path) -> Path:
     """The rooms without anything in them, under the project's own contracts."""
     plant(tmp_path, "pyproject.toml", (ROOT / "pyproject.toml").read_text())
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts = linter["contracts"]
+    for package in linter["root_packages"]:
+        plant(tmp_path, f"{package}/__init__.py")
     rooms = [room for layer in contracts[0]["layers"] for room in re.split(r"[ |]+", layer) if room[0] != "("]
     for name in ("", *(f"{room}/" for room in rooms)):
         plant(tmp_path, f"gateway/{name}__init__.py")
@@ -178,6 +181,37 @@ def test_a_connector_that_reaches_inside_is_found(tmp_path: Path, code: str) -> 
     plant(tmp_path, "plugins/acme/gateway_acme/fine.py", "from gateway.plugin import Destination\nimport httpx2")
     plant(tmp_path, "plugins/acme/tests/test_acme.py", "from gateway.testing import DestinationContract")
     assert [line.split(":")[0] for line in connector_imports(tmp_path)] == ["plugins/acme/gateway_acme/source.py"]
+
+
+def test_a_plugin_that_reaches_inside_is_found_by_the_linter_too(empty_rooms: Path) -> None:
+    plant(
+        empty_rooms,
+        "gateway_unleash/connector.py",
+        "from gateway.plugin import fields\nfrom gateway.store import users",
+    )
+    plant(empty_rooms, "gateway/plugin/fields.py")
+    plant(empty_rooms, "gateway/store/users.py")
+    assert "gateway_unleash.connector -> gateway.store" in room_imports(empty_rooms)
+
+
+def test_every_plugin_is_packaged_checked_and_named() -> None:
+    """A plugin stands in nine lists of pyproject.toml, by its folder or by its package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    names = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir())
+    build, tools = project["tool"]["hatch"]["build"], project["tool"]
+    packages = [f"gateway_{name}" for name in names]
+    folders = [f"plugins/{name}" for name in names]
+    places = [f"plugins/{name}/gateway_{name}" for name in names]
+    connectors = next(one for one in tools["importlinter"]["contracts"] if one["name"].startswith("Connectors"))
+    unknown = next(one for one in tools["importlinter"]["contracts"] if one["name"].startswith("The gateway knows"))
+    assert project["project"]["entry-points"]["journey_gateway"] == dict(zip(names, packages, strict=True))
+    assert build["dev-mode-dirs"] == [".", *folders]
+    assert build["targets"]["wheel"]["only-include"] == ["gateway", *places, "schema"]
+    assert build["targets"]["wheel"]["sources"] == {**dict.fromkeys(folders, ""), "schema": "gateway_schema"}
+    assert tools["mypy"]["files"] == ["gateway", *places, "tests"]
+    assert tools["mypy"]["mypy_path"] == [".", *folders]
+    assert tools["importlinter"]["root_packages"] == ["gateway", *packages]
+    assert connectors["source_modules"] == unknown["forbidden_modules"] == packages
 
 
 def test_an_oracle_that_uses_what_it_judges_is_found(tmp_path: Path) -> None:
