@@ -22,6 +22,7 @@ _FORMS = {
     "erasure": r"[0-9a-f]{32}",
     "delivery": r"[0-9a-f]{32}",
     "alert": r"[0-9a-f]{32}",
+    "response": r"[0-9a-f]{32}",
 }
 _ID = re.compile("|".join(f"(?P<{kind}>{kind}_{form})" for kind, form in _FORMS.items()), re.ASCII)
 

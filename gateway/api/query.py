@@ -32,6 +32,7 @@ from gateway.api.quarantine import (
     quarantine_page,
     quarantined,
 )
+from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
 from gateway.errors import Forbidden
@@ -53,6 +54,7 @@ _NEEDED = {
     "erasure": ERASE,
     "delivery": DELIVERIES,
     "alert": ALERTS,
+    "response": EVENTS,
 }
 
 _AS_OF = (
@@ -371,6 +373,7 @@ _FINDERS = {
     "erasure": erasure_by,
     "delivery": _delivery,
     "alert": alert_by,
+    "response": response,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated, Any
 
@@ -17,10 +18,12 @@ from gateway.api.following import follow
 from gateway.api.journeys import JOURNEYS, Journey, JourneyStatus
 from gateway.api.journeys import as_node as journey_node
 from gateway.api.maps import Stage, check_keys, stage_of
+from gateway.api.responses import SurveyKey, SurveyResponse
 from gateway.api.scalars import Cursor, DateTime
 from gateway.api.users import User, UserBy, load_user, user_id_by
 from gateway.live.hub import Gap as LostNews
 from gateway.live.hub import News
+from gateway.model.response import RESPONDED
 from gateway.plugin import ANYONE, Source, field, subscription
 
 _FEED = Source.many("feed", "workspace, kind")
@@ -194,6 +197,15 @@ class AlertChange(Change):
         return None if at is None else DateTime(at)
 
 
+@strawberry.type(description="Somebody answered a survey.")
+class ResponseChange(Change):
+    """A new response."""
+
+    @field(source=Source.one("events", "feed.event"), policy=EVENTS, description="The response.")
+    def response(self) -> SurveyResponse | None:
+        return None if self.news.event is None else SurveyResponse(event=self.news.event)
+
+
 @strawberry.input(description="Which new events; what is left out does not filter.")
 class EventStoredFilter:
     """Conditions that all hold."""
@@ -237,6 +249,20 @@ class Subscription:
         async for news in follow(info.context, "alert", None, after):
             info.context.position.cursor = news.cursor
             yield AlertChange(news=news)
+
+    @subscription(
+        source=_FEED,
+        policy=EVENTS,
+        description="Each response to a survey, once it is derived. A user's own token hears of that user only.",
+    )
+    async def response_received(
+        self, info: Info, survey: SurveyKey = None, after: Resume = None
+    ) -> AsyncIterator[ResponseChange]:
+        async for news in follow(info.context, "event", None, after, names=frozenset({RESPONDED})):
+            info.context.position.cursor = news.cursor
+            event = news.event
+            other = survey is not None and event is not None and event.properties.get("survey") != survey
+            yield ResponseChange(news=replace(news, row=None) if other else news)
 
     @subscription(
         source=_FEED,

@@ -19,6 +19,7 @@ from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, journey_p
 from gateway.api.journeys import as_node as journey_node
 from gateway.api.maps import check_keys
 from gateway.api.nodes import Node, split_id
+from gateway.api.responses import ResponseConnection, response_page
 from gateway.api.scalars import Cursor, DateTime
 from gateway.errors import NotFound
 from gateway.model.identity import Edge, Pair
@@ -282,6 +283,15 @@ class User(Node):
         sks = [identity.sk for identity in await self.known_as(info.context)]
         until = None if self.then is None else (0, self.then.moment + 1)
         return await event_page(info.context, first, after, names=names, sks=sks, between=until)
+
+    @field(
+        source=Source.many("events", "sk"),
+        policy=EVENTS,
+        description="What they answered to surveys, the newest first.",
+    )
+    async def responses(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> ResponseConnection:
+        sks = [identity.sk for identity in await self.known_as(info.context)]
+        return await response_page(info.context, first, after, sks)
 
     @field(source=Source.many("sessions", "user"), policy=USERS, description="Their sessions, the newest first.")
     async def sessions(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> SessionConnection:

@@ -19,6 +19,8 @@ from gateway.plugin import Enriched, Enricher, Found
 log = logging.getLogger("gateway.connectors")
 
 MOST_CACHED = 50_000
+#: What is stale is kept for so long, then forgotten: of an erased user too.
+_STALE_SECONDS = 900.0
 #: Requests gather for so long before they are asked as one.
 _GATHER_SECONDS = 0.005
 #: After a failure nothing is asked for so long: what is known is told.
@@ -127,7 +129,10 @@ class Enrichments:
             serves = self._enricher.missing_seconds if one is None else self._enricher.fresh_seconds
             self._cache[key] = _Entry(None if one is None else dict(one.fields), at, now + serves)
             self._cache.move_to_end(key)
-        while len(self._cache) > MOST_CACHED:
+        while self._cache:
+            oldest = next(iter(self._cache.values()))
+            if len(self._cache) <= MOST_CACHED and oldest.until + _STALE_SECONDS > now:
+                return
             self._cache.popitem(last=False)
 
     def _say(self, operation: str, error: Exception) -> None:

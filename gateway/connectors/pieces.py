@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from gateway.model.alert import Alert
@@ -104,7 +104,7 @@ class Loader:
         for one in pieces:
             item = one.item
             if item.kind == "alert":
-                one.alert = alerts.get(item.about["alert"])
+                one.alert = _as_told(alerts.get(item.about["alert"]), raised=item.about["raised"])
             elif item.kind == "event":
                 event = events.get(bytes(item.about["event"]))
                 if event is not None:
@@ -148,3 +148,8 @@ def _step(user: str, about: Document) -> JourneyStep:
         at=about["at"],
         event=None if event is None else bytes(event),
     )
+
+
+def _as_told(alert: Alert | None, *, raised: bool) -> Alert | None:
+    """What was raised is told as such, also when it is over by now: that is told next."""
+    return replace(alert, resolved_at=None) if alert is not None and raised else alert

@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.model.event import JsonObject
+from gateway.model.response import RESPONDED
 from gateway.plugin import Response
-
-#: The event that a response is stored as.
-RESPONDED = "Survey Responded"
 
 
 def as_message(row: JsonObject | Response) -> JsonObject:

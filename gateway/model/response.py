@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from gateway.model.identity import Identity
 
+#: The event that a response is stored as: the log has it like all else.
+RESPONDED = "Survey Responded"
+
 #: A choice or text, a number (scores, scales), a yes or no, or several choices.
 Value = str | int | float | bool | list[str]
 

@@ -103,3 +103,12 @@ async def test_a_query_waits_no_longer_than_the_deadline(enrichments: Enrichment
     crm(enrichments).hangs = True
     (found,) = await ask(enrichments, "a1")
     assert found.status == "unavailable"
+
+
+async def test_what_was_stale_for_long_is_forgotten(enrichments: Enrichments) -> None:
+    clock = enrichments._clock
+    assert isinstance(clock, FrozenClock)
+    await ask(enrichments, "a1")
+    clock.advance((300 + 901) * 1_000)
+    await ask(enrichments, "a2")
+    assert list(enrichments._cache) == ["a2"]
