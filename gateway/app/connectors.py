@@ -25,7 +25,7 @@ from gateway.store.connector_states import ConnectorStates
 from gateway.store.database import Database
 
 #: How long what is being delivered holds up a process that stops: its lanes are waited for.
-_FINISH_SECONDS = 0.3
+_FINISH_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
