@@ -297,12 +297,15 @@ def _late_problems(documents: list[tuple[int, Document]], commit: Commit) -> tup
 def _row(
     delivery: Delivery, origin: Origin, problem: Problem, stage: str, original: bytes, withheld: Withheld
 ) -> Document:
+    message, fallback_id = delivery.messages[problem.index], _missing_id(delivery, problem.index)
+    # Without an id of its own an equal message is a second one, in quarantine as among events.
+    apart = () if _has_id(message) else (fallback_id,)
     return {
-        "_id": digest(delivery.workspace, delivery.source, original),
+        "_id": digest(delivery.workspace, delivery.source, original, *apart),
         "workspace": delivery.workspace,
         "source": delivery.source,
         "messageId": problem.message_id,
-        "fallbackId": _missing_id(delivery, problem.index),
+        "fallbackId": fallback_id,
         "code": problem.code,
         "reason": problem.message,
         "stage": stage,
@@ -312,7 +315,7 @@ def _row(
         "sentAt": origin.sent_at,
         "correctSkew": delivery.correct_skew,
         "proven": _proven(delivery, problem.index, withheld),
-        "who": named_in(delivery.workspace, delivery.messages[problem.index]),
+        "who": named_in(delivery.workspace, message),
         "original": original,
     }
 
@@ -329,6 +332,10 @@ def _proven(delivery: Delivery, index: int, withheld: Withheld) -> bool:
 def _held(origin: Origin, replay: Replay, index: int) -> Origin:
     secret = None if replay.proven[index] else random_id()  # which nobody has used
     return replace(origin, received_at=replay.received_at[index], user_hash_secret=secret)
+
+
+def _has_id(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("messageId") not in (None, "")
 
 
 def _missing_id(delivery: Delivery, index: int) -> str:
