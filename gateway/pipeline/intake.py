@@ -119,6 +119,8 @@ class Intake:
         if self._privacy is not None and not delivery.system:
             await stamp(self._privacy, delivery.workspace, documents)
         with self._accounts.page(delivery.workspace, delivery.source, origin.received_at) as page:
+            for _, row in documents if delivery.replay is None else ():
+                row["run"] = page.totals.run
             commit, problems, _ = await asyncio.gather(
                 self._commits.store([row for _, row in documents]),
                 self._keep(delivery, origin, problems, "read"),
@@ -209,9 +211,7 @@ class Intake:
                     addresses=self._addresses,
                 )
                 document = to_document(event, escape=escape)
-                if delivery.replay is None:
-                    document["run"] = self._accounts.run
-                else:
+                if delivery.replay is not None:
                     document |= {"receivedAt": origin.received_at, "heldSince": delivery.replay.received_at[index]}
                 documents.append((index, document))
             except Unacceptable as reason:
