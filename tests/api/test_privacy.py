@@ -172,6 +172,12 @@ async def test_erasing_twice_is_harmless_and_tells_of_the_first_time(gateway: Ga
     assert await gateway.database.count("erasures", {}) == 1
 
 
+@pytest.mark.parametrize("name", ["id", "userId", "anonymousId"])
+async def test_erasing_nobody_is_told(gateway: Gateway, name: str) -> None:
+    found = await erase(gateway, await gateway.api_key(), {name: ""})
+    assert found["errors"] == [{"code": "UNKNOWN_USER", "path": ["input", "user"]}]
+
+
 async def test_somebody_who_was_never_seen_can_be_erased(gateway: Gateway) -> None:
     key = await gateway.api_key()
     receipt = await erased(gateway, key, {"userId": RARE})
