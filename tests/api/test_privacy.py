@@ -172,6 +172,17 @@ async def test_erasing_twice_is_harmless_and_tells_of_the_first_time(gateway: Ga
     assert await gateway.database.count("erasures", {}) == 1
 
 
+async def test_erasing_several_times_at_once_is_one_erasure(gateway: Gateway) -> None:
+    key = await gateway.api_key()
+    await gateway.send(identify(3, userId="ann", anonymousId="phone"))
+    found = await asyncio.gather(*(erase(gateway, key, {"userId": "ann"}) for _ in range(6)))
+    assert len({one["erasure"]["id"] for one in found}) == 1
+    assert await gateway.database.count("erasures", {}) == 1
+    await finish(gateway)
+    (receipt,) = await gateway.database.find("erasures", {})
+    assert receipt["counts"]["events"] >= 1
+
+
 @pytest.mark.parametrize("name", ["id", "userId", "anonymousId"])
 async def test_erasing_nobody_is_told(gateway: Gateway, name: str) -> None:
     found = await erase(gateway, await gateway.api_key(), {name: ""})
