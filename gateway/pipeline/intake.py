@@ -25,7 +25,7 @@ from gateway.pipeline.budget import Budget, jittered
 from gateway.pipeline.clients import NOBODY, Peer
 from gateway.pipeline.committing import Commit, GroupCommit
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
-from gateway.pipeline.screening import named_in, screened, stamp
+from gateway.pipeline.screening import MOST_NAMED, named_in, screened, stamp
 from gateway.pipeline.withheld import NOTHING, Withheld, with_ip, withhold
 from gateway.privacy import Privacy
 from gateway.store.database import Document
@@ -238,12 +238,15 @@ class Intake:
                 continue
             message, withheld = withhold(delivery.messages[problem.index])
             original = self._original(delivery, problem.index, message, withheld)
-            if len(original) > MAX_KEPT_BYTES:
-                told = f"{problem.message} It is too large to be kept aside."
+            who = named_in(delivery.workspace, delivery.messages[problem.index])
+            if len(original) > MAX_KEPT_BYTES or len(who) > MOST_NAMED:
+                what = "is too large" if len(original) > MAX_KEPT_BYTES else "names too many ids"
+                told = f"{problem.message} It {what} to be kept aside."
                 kept.append(replace(problem, verdict=Verdict.REFUSED, code="too_large_to_keep", message=told))
                 continue
             kept.append(problem)
-            rows.append(_row(delivery, origin, problem, stage, original, withheld))
+            row = _row(delivery, origin, problem, stage, original, withheld)
+            rows.append(row | {"who": who})
         await self._quarantine.keep(rows)
         return kept
 
@@ -315,7 +318,6 @@ def _row(
         "sentAt": origin.sent_at,
         "correctSkew": delivery.correct_skew,
         "proven": _proven(delivery, problem.index, withheld),
-        "who": named_in(delivery.workspace, message),
         "original": original,
     }
 

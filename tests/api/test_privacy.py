@@ -128,6 +128,23 @@ async def test_nothing_of_an_erased_user_is_left_anywhere(gateway: Gateway) -> N
     assert (await gateway.ask(USER, key, by=user))["user"] is None
 
 
+async def test_what_names_an_erased_user_within_lists_and_objects_goes_too(gateway: Gateway) -> None:
+    key = await gateway.api_key()
+    nested: list[Json] = [
+        {"type": "track", "event": "A", "userId": [RARE]},
+        {"type": "track", "event": "B", "anonymousId": {"id": [{"value": RARE}]}},
+        {"type": "alias", "userId": "lee", "previousId": [["x"], RARE]},
+    ]
+    assert await judged(gateway, *nested) == ["quarantined"] * 3
+    assert await judged(gateway, {"type": "track", "userId": ["somebody else"]}) == ["quarantined"]
+    await erased(gateway, key, {"userId": RARE})
+    await erased(gateway, key, {"anonymousId": RARE})
+    assert await found_in(gateway.database, RARE) == {}
+    assert await gateway.database.count("quarantine", {}) == 1
+    assert await judged(gateway, *nested) == ["refused"] * 3
+    assert await judged(gateway, {"type": "track", "userId": list(range(100_000))}) == ["refused"]
+
+
 async def test_what_comes_late_is_refused_and_counted(gateway: Gateway) -> None:
     key = await gateway.api_key()
     await gateway.send(track("A", 3, userId="ann"), identify(2, userId="ann", anonymousId="phone"))
