@@ -122,7 +122,7 @@ async def test_a_token_lets_a_query_see_the_decision(gateway: Gateway) -> None:
     ann, lee = {"userId": "ann"}, {"userId": "lee"}
     assert (await merge(gateway, key, ann, lee, dry=True))["consistencyToken"] is None
     assert (await merge(gateway, key, ann, {"userId": "nobody"}))["consistencyToken"] is None
-    ask = "query($token: String!) { user(by: {userId: \"ann\"}, atLeast: $token) { identities { value } } }"
+    ask = 'query($token: String!) { user(by: {userId: "ann"}, atLeast: $token) { identities { value } } }'
     for decide, count in ((merge(gateway, key, ann, lee), 4), (split(gateway, key, ann, ("USER_ID", "lee")), 3)):
         answer = await gateway.ask(ask, key, token=(await decide)["consistencyToken"])
         assert len(answer["user"]["identities"]) == count
