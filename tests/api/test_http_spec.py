@@ -85,9 +85,7 @@ async def test_an_error_of_one_field_leaves_the_status_alone(idle_gateway: Gatew
     assert response.json()["data"]["journeyMaps"]
 
 
-async def test_a_body_that_never_arrives_is_answered(
-    idle_gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_that_never_arrives_is_answered(idle_gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.05)
 
     async def parts() -> AsyncIterator[bytes]:
