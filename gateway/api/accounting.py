@@ -9,6 +9,7 @@ import strawberry
 from gateway.api.context import Context
 from gateway.api.kpis import RangeInput, moments
 from gateway.api.scalars import DateTime
+from gateway.pipeline.persons import SOURCE
 from gateway.plugin import Policy, Source, attribute, field
 from gateway.store.accounting import COUNTS, HOUR_MS, SourceHour
 
@@ -43,12 +44,19 @@ class IntakeCounts:
 class IntakeHour:
     """One row."""
 
-    source: str = attribute(source=_SUM, policy=INTAKE, description="The source.")
+    source: str = attribute(
+        source=_SUM,
+        policy=INTAKE,
+        description=f"The source; `{SOURCE}`: what the gateway itself stores, such as merges, consent and erasures.",
+    )
     hour: DateTime = attribute(source=_SUM, policy=INTAKE, description="Where the hour begins, by the gateway's clock.")
     counts: IntakeCounts = attribute(source=_SUM, policy=INTAKE, description="Its verdicts.")
 
 
-@strawberry.type(description="What became of all that was sent in a range of time, as of a second ago.")
+@strawberry.type(
+    description="What became of all that was sent in a range of time, as of a second ago. What a process that was "
+    "killed took in its last second appears within about a minute, what was stored under an answer of 503 within two."
+)
 class IntakeAccounting:
     """Rows and their sum."""
 

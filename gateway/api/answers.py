@@ -13,7 +13,7 @@ from strawberry.types import ExecutionResult
 from gateway.api.failures import body_of
 from gateway.api.media import GRAPHQL, JSON
 from gateway.api.requests import NotJson
-from gateway.errors import Forbidden, GatewayError, NotFound, RateLimited, TooLarge, Unauthenticated, Unavailable
+from gateway.errors import Forbidden, GatewayError, Late, NotFound, RateLimited, TooLarge, Unauthenticated, Unavailable
 
 #: By code of the first error; what is not here is the client's mistake.
 _STATUS = {
@@ -60,6 +60,7 @@ def status_of(error: GatewayError) -> tuple[int, dict[str, str]]:
     """The status of a refusal and what else its headers say."""
     status = _status_of_refusal(error)
     headers = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    headers |= {"connection": "close"} if isinstance(error, Late) else {}
     return status, headers | ({"www-authenticate": "Bearer"} if status == 401 else {})
 
 

@@ -11,7 +11,7 @@ AtLeast = Annotated[
     str | None,
     strawberry.argument(
         description="A `consistencyToken` that sending events gave: the answer waits, for at most two seconds, until "
-        "those events have been derived. If they have not been by then, it says "
+        "those events have been derived. Only the field that has it waits. If they have not been by then, it says "
         '`"consistency": {"reached": false}` in its extensions and shows what there is.'
     ),
 ]

@@ -26,6 +26,7 @@ LOG = Policy("identities:write")
 _KEYSET = Keyset("decision", (int, int, bytes))
 _MOST_USERS = 10
 _LONGEST_REASON = 500
+_TRIES = 3
 _PREVIEW = Source.loader("fold in memory")
 _EVENT = Source.document("events", "properties")
 
@@ -148,6 +149,11 @@ class Decided:
     moves: list[UserMove] = attribute(
         source=_PREVIEW, policy=DECIDE, description="Which ids of users identities leave, and where they go.", size=2
     )
+    consistency_token: str | None = attribute(
+        source=_PREVIEW,
+        policy=ANYONE,
+        description="For `atLeast` in a query that shall see it; null when nothing is stored.",
+    )
     errors: list[UserError] = attribute(
         source=_PREVIEW, policy=ANYONE, description="What to correct; empty when all is well.", size=1
     )
@@ -253,12 +259,12 @@ async def _to_merge(context: Context, input: MergeUsersInput) -> _Sides | InputE
         return _wrong("USER_COUNT", f"A merge is of 2 to {_MOST_USERS} users.", None, "users")
     found: dict[str, list[StoredIdentity]] = {}
     for number, by in enumerate(input.users):
-        user = await user_id_by(context, by)
+        user, identities = await _whole(context, by)
         if user is None:
             return _unknown("users", str(number))
         if user in found:
             return _wrong("SAME_USER", "This is one user with another that you name.", None, "users", str(number))
-        found[user] = await context.load.identities.load(user)
+        found[user] = identities
         if all(identity.blocked for identity in found[user]):
             return _nobody("users", str(number))
     one, *others = found.values()
@@ -266,10 +272,9 @@ async def _to_merge(context: Context, input: MergeUsersInput) -> _Sides | InputE
 
 
 async def _to_split(context: Context, input: SplitUserInput) -> _Sides | InputError:
-    user = await user_id_by(context, input.user)
+    user, whole = await _whole(context, input.user)
     if user is None:
         return _unknown("user")
-    whole = await context.load.identities.load(user)
     one: list[StoredIdentity] = []
     for number, given in enumerate(input.identities):
         identity = StoredIdentity("userId" if given.type is IdentityType.USER_ID else "anonymousId", given.value)
@@ -282,6 +287,17 @@ async def _to_split(context: Context, input: SplitUserInput) -> _Sides | InputEr
         hint = "Name some of the identities, but not all."
         return _wrong("NOTHING_TO_SPLIT", "One side of the split would be empty.", hint, "identities")
     return list(dict.fromkeys(one)), other
+
+
+async def _whole(context: Context, by: UserBy) -> tuple[str | None, list[StoredIdentity]]:
+    """The user that is named, with every identity of theirs; (None, []) when there is none."""
+    for _ in range(_TRIES):
+        user = await user_id_by(context, by)
+        identities = [] if user is None else await context.load.identities.load(user)
+        if user is None or identities:
+            return user, identities
+        context.forget()  # they moved to another id between the two reads
+    return None, []
 
 
 async def _decide(
@@ -305,12 +321,13 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
         "before": [UserShare(share=share) for share in outcome.before],
         "after": [UserShare(share=share) for share in outcome.after],
         "moves": [UserMove(from_=_id(old), to=sorted(map(_id, new))) for old, new in sorted(outcome.moves.items())],
+        "consistency_token": outcome.token,
         "errors": [],
     }
 
 
 def _refused(error: InputError) -> dict[str, Any]:
-    return {"decision": None, "before": [], "after": [], "moves": [], "errors": [error]}
+    return {"decision": None, "before": [], "after": [], "moves": [], "consistency_token": None, "errors": [error]}
 
 
 def _id(user: str) -> strawberry.ID:

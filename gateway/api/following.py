@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 from gateway.api.context import Context
 from gateway.api.nodes import split_id
 from gateway.api.users import UserBy, identity_by, user_id_by
-from gateway.errors import Denied, Forbidden, Unauthenticated, Unavailable
+from gateway.errors import Denied, Forbidden, InvalidInput, Unauthenticated, Unavailable
 from gateway.live.hub import News, Watch
 from gateway.model.consent import Purpose
 from gateway.model.identity import user_id_of
@@ -172,7 +172,14 @@ async def _users(context: Context, by: UserBy | None) -> Users:
         given = split_id(by.id, "user")[1]
         return await _ids(context, given, await user_id_by(context, by))
     else:
-        identity = identity_by(by) or scope.subject  # type: ignore[assignment]
+        named = identity_by(by)
+        if named is None:
+            raise InvalidInput(
+                "`user` names nobody: what it holds is empty.",
+                hint='Send an id that is not empty, such as {userId: "42"}, or leave `user` out for everybody.',
+                path="user",
+            )
+        identity = named
     return await _ids(context, user_id_of(scope.workspace, identity), await context.load.user_ids.load(identity))
 
 

@@ -281,7 +281,7 @@ async def _to_erase(context: Context, by: UserBy) -> Sequence[Identity] | Stored
     keys = [key_of(scope.workspace, one.sk) for one in identities]
     if by.id and not keys:
         keys = [bytes.fromhex(split_id(by.id, "user")[1])]
-    if (before := await eraser.before(scope, keys)) is not None:
+    if keys and (before := await eraser.before(scope, keys)) is not None:
         return before
     if not identities:
         return _wrong("UNKNOWN_USER", "Nobody is known under this.", "Ask for `user` with the same words.", "user")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from gateway.errors import GatewayError, InvalidInput, TooLarge
+from gateway.errors import GatewayError, InvalidInput, Late, TooLarge
 
 MAX_BODY_BYTES = 256 * 1024
+#: Sooner than the server ends a connection that is silent, without a word.
+BODY_SECONDS = 30.0
 
 _LONG_NUMBER = re.compile("[0-9]{19}")
 HINT = 'Send {"query": "…", "variables": {…}} as application/json.'
@@ -33,7 +36,7 @@ class Operation:
 
 
 async def read_body(request: Request) -> Operation:
-    """The operation in a POST's body. Raises NotJson, TooLarge or InvalidInput."""
+    """The operation in a POST's body. Raises NotJson, TooLarge, Late or InvalidInput."""
     content_type, _, _ = request.headers.get("content-type", "").partition(";")
     if content_type.strip().lower() != "application/json":
         raise NotJson("The body is not application/json.", hint=HINT)
@@ -46,12 +49,16 @@ async def read_body(request: Request) -> Operation:
 
 
 async def read_bytes(request: Request, most: int, hint: str) -> bytes:
-    """The whole body. Raises TooLarge."""
+    """The whole body. Raises TooLarge, and Late when it does not come in time."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise TooLarge(f"The body has more than {most // 1024} KB.", hint=hint)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise TooLarge(f"The body has more than {most // 1024} KB.", hint=hint)
+    except TimeoutError:
+        raise Late(f"The body did not arrive within {BODY_SECONDS:g} seconds.", hint="Send it again.") from None
     return bytes(body)
 
 

@@ -120,7 +120,9 @@ class Watch:
         if self.draining or not changed or (failing and first):
             return
         if failing:
-            said = "derivation is in trouble" if self.ready(checks) else "the process is not ready"
+            said = "the process is not ready"
+            if self.ready(checks):
+                said = "derivation is in trouble" if "derivation" in failing else "plugins are in trouble"
             log.warning(said, extra={"reasons": reasons})
         else:
             log.info("the process is ready")

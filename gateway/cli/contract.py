@@ -14,7 +14,7 @@ from gateway.app.building import open_store
 from gateway.app.contracts import contract_folder
 from gateway.cli.options import json_option, print_json
 from gateway.cli.trial import lasting, trial_as_json, trial_lines, try_on_users
-from gateway.contract import Contract, Difference, differences, load_contract
+from gateway.contract import Contract, Difference, differences, load_contract, not_raised
 from gateway.errors import ContractError, NotFound
 from gateway.pipeline.contracts import load_version
 from gateway.pipeline.trial import ContractTrial
@@ -38,8 +38,9 @@ def contract() -> None:
 def apply(folder: Path | None, dry_run: bool, last: str | None, note: str, as_json: bool) -> None:
     """Put the contract in FOLDER (default: the one that is set) in force, without a restart.
 
-    A folder with a mistake is refused with file, line and key. Where a map has changed, every journey is worked out
-    anew while the gateway goes on.
+    A folder with a mistake is refused with file, line and key, and so is a map whose stages or rules have changed
+    under a version that was not raised. Where a map has changed, every journey is worked out anew while the gateway
+    goes on.
 
     \b
     Examples:
@@ -57,10 +58,13 @@ def apply(folder: Path | None, dry_run: bool, last: str | None, note: str, as_js
             versions = Versions(database)
             newest = await versions.newest()
             before = None if newest is None else _if_it_loads(newest)
-            found = differences(before, wanted)
+            found, problems = differences(before, wanted), not_raised(before, wanted)
             if dry_run:
                 trial = None if span is None else await try_on_users(database, clock.now(), before, wanted, span)
-                _show_dry_run(newest, wanted, found, trial, as_json=as_json)
+                _show_dry_run(newest, wanted, found, trial, refused=bool(problems), as_json=as_json)
+            if problems:
+                raise ContractError(problems)
+            if dry_run:
                 return
             version, fresh = await versions.apply(wanted, now=clock.now(), by="contract apply", note=note)
             refold = fresh and (newest is None or newest.journeys_hash != version.journeys_hash)
@@ -135,14 +139,20 @@ def _show_applied(version: Version, found: list[Difference], *, fresh: bool, ref
 
 
 def _show_dry_run(
-    newest: Version | None, wanted: Contract, found: list[Difference], trial: ContractTrial | None, *, as_json: bool
+    newest: Version | None,
+    wanted: Contract,
+    found: list[Difference],
+    trial: ContractTrial | None,
+    *,
+    refused: bool,
+    as_json: bool,
 ) -> None:
     fresh = newest is None or newest.hash != wanted.hash
     if as_json:
         shown: dict[str, object] = {
             "dryRun": True,
             "current": None if newest is None else _head(newest),
-            "wouldApply": fresh,
+            "wouldApply": fresh and not refused,
             "differences": [asdict(one) for one in found],
         }
         print_json(shown if trial is None else {**shown, "trial": trial_as_json(trial)})
@@ -151,7 +161,8 @@ def _show_dry_run(
         assert newest is not None
         click.echo(f"Nothing would change: version {newest.number} says the same.")
         return
-    click.echo(f"It would become version {1 if newest is None else newest.number + 1} (dry run: nothing was written).")
+    becomes = "be refused" if refused else f"become version {1 if newest is None else newest.number + 1}"
+    click.echo(f"It would {becomes} (dry run: nothing was written).")
     for line in _lines(found):
         click.echo(line)
     for line in () if trial is None else trial_lines(trial):

@@ -42,6 +42,7 @@ def init(workspace: str, as_json: bool) -> None:
 
 async def _init(workspace: str, *, as_json: bool) -> None:
     async with open_gateway(read_settings()) as gateway:
+        existed = workspace in await gateway.keyring.workspaces()
         write_key = await gateway.keyring.create_write_key(workspace, "main")
         api_key = await gateway.keyring.create_api_key(workspace, frozenset(PERMISSIONS))
         where = place(gateway)
@@ -49,6 +50,8 @@ async def _init(workspace: str, *, as_json: bool) -> None:
         print_json({"workspace": workspace, "writeKey": write_key, "apiKey": api_key})
     else:
         click.echo(f"Workspace  {workspace}\nWrite key  {write_key}\nAPI key    {api_key}")
+    if existed:
+        click.echo(f"The workspace {workspace} is there already: these keys are further ones of it.", err=True)
     click.echo(f"Stored in {where}. Keep the API key: it cannot be shown again.", err=True)
 
 

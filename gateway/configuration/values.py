@@ -247,7 +247,7 @@ def _expected(kind: Kind) -> str:
 def _range(kind: Kind) -> str:
     least, most = kind.between
     if most is not None:
-        return f" from {least:g} to {most:g}"
+        return f" from {least:.15g} to {most:.15g}"
     if kind.between is _POSITIVE:
         return " greater than 0"
-    return f" of at least {least:g}" if least is not None else ""
+    return f" of at least {least:.15g}" if least is not None else ""

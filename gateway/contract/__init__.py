@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.contract.differences import Difference, differences
+from gateway.contract.differences import Difference, differences, not_raised
 from gateway.contract.durations import duration_in_words, parse_duration
 from gateway.contract.journeys import JourneyMap, Stage, Touchpoint
 from gateway.contract.kpis import Function, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
@@ -29,5 +29,6 @@ __all__ = [
     "find_schema_root",
     "load_contract",
     "load_texts",
+    "not_raised",
     "parse_duration",
 ]

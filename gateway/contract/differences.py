@@ -6,7 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.contract.hashing import content_hash
+from gateway.contract.journeys import JourneyMap
 from gateway.contract.loading import Contract
+
+#: What of a map is for people alone: nobody stands elsewhere when it changes.
+_TEXTS = frozenset({"version", "name", "persona", "goal", "owners", "pain_points", "touchpoints", "label", "emotion"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,21 @@ def differences(before: Contract | None, after: Contract) -> list[Difference]:
     """Maps first, each kind by key. Comments and the order of keys make no difference."""
     old_maps, old_kpis = (before.journeys, before.kpis) if before is not None else ({}, {})
     return [*_between("map", old_maps, after.journeys), *_between("kpi", old_kpis, after.kpis)]
+
+
+def not_raised(before: Contract | None, after: Contract) -> list[str]:
+    """A line for each map whose stages or rules have changed and whose version was not raised."""
+    old = before.journeys if before is not None else {}
+    return [
+        f"{after.name}/journeys/{key}.yaml: its stages or rules are not those of version {old[key].version}, which "
+        f"counts - raise `version` to {old[key].version + 1}"
+        for key, journey in sorted(after.journeys.items())
+        if key in old and journey.version <= old[key].version and _rules(journey) != _rules(old[key])
+    ]
+
+
+def _rules(journey: JourneyMap) -> str:
+    return content_hash(journey, without=_TEXTS)
 
 
 def _between(

@@ -2,9 +2,10 @@
 
 Nothing that was acknowledged is missing in the sums, whatever kills a process. Before the first event of a source is
 acknowledged its row is durably open, and `accepted` is written to it within a second: of a row that stayed open
-because its process died, the stored events are counted instead (store/accounting.py). All other verdicts are durable
-in the sums before they are answered. What the sums can hold too many of is what was stored or judged and never
-answered: its sender comes again, and is counted again.
+because its process died, the stored events are counted instead (store/accounting.py). So it is with a row in which the
+outcome of anything is unknown: it is never closed, another takes its place within a minute, and the events are counted
+once nobody writes it any more. All other verdicts are durable in the sums before they are answered. What the sums can
+hold too many of is what was stored or judged and never answered: its sender comes again, and is counted again.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ _FRESH_MS = STALE_MS // 2
 class _Page:
     """The totals of one source and hour, and what is under way for them."""
 
-    def __init__(self, totals: Totals) -> None:
+    def __init__(self, totals: Totals, began: int) -> None:
         self.totals = totals
+        self.began = began
+        self.unsure = False  # something may be stored that nobody has counted
         self.under_way = 0
         self.used_at = 0
         self.written_at = 0  # 0: never, or its outcome is unknown
@@ -42,8 +45,16 @@ class _Page:
         """Whether the row is durably open and will not be taken for one of a dead process."""
         return self.confirmed > self.totals.closed and self.written_at > now - _FRESH_MS
 
+    @property
+    def to_close(self) -> bool:
+        return not self.unsure and self.totals.opened > self.totals.closed
+
     def may_close(self, now: int) -> bool:
-        return not self.under_way and self.totals.opened > self.totals.closed and now - self.used_at >= _IDLE_MS
+        return self.to_close and not self.under_way and now - self.used_at >= _IDLE_MS
+
+    def over(self, now: int) -> bool:
+        """Whether it is to be left to those who count the events."""
+        return self.unsure and now - self.began >= STALE_MS
 
 
 class Accounts:
@@ -53,19 +64,26 @@ class Accounts:
         self._store = store
         self._clock = clock
         self._pages: dict[tuple[str, str, int], _Page] = {}
+        self._left: list[_Page] = []  # unsure ones whose place another has taken
         self._waiting: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.run = int(random_id()[:8], 16) >> 1  # 31 bits: an int32 in every event
+        self.run = _new_run()
 
     @contextmanager
     def page(self, workspace: str, source: str, received_at: int) -> Iterator[_Page]:
-        """Where a delivery of this source at this time (ms) is counted: `opened` before `count`."""
+        """Where a delivery of this source at this time (ms) is counted: `opened` before `count`.
+
+        Its events carry the page's run. What ends with an error may be stored all the same.
+        """
         page = self._page(workspace, source, received_at - received_at % HOUR_MS)
         page.under_way += 1
         page.used_at = max(page.used_at, received_at)
         try:
             yield page
+        except BaseException:
+            page.unsure = True
+            raise
         finally:
             page.under_way -= 1
 
@@ -96,19 +114,25 @@ class Accounts:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for page in self._pages.values():
+        for page in self._all():
             page.used_at = 0
         if self._store is not None and self._pages:
             with suppress(GatewayError):
                 await self._written()
 
     def _page(self, workspace: str, source: str, hour: int) -> _Page:
-        key = (workspace, source, hour)
+        key, now = (workspace, source, hour), self._clock.now()
         found = self._pages.get(key)
-        if found is None:
-            totals = Totals(bytes.fromhex(random_id()), self.run, workspace, source, hour)
-            found = self._pages[key] = _Page(totals)
+        if found is None or found.over(now):
+            run = self.run
+            if found is not None:
+                self._left += [found] if self._store is not None else []
+                run = _new_run()  # the events of the page before are counted by its own
+            found = self._pages[key] = _Page(Totals(bytes.fromhex(random_id()), run, workspace, source, hour), now)
         return found
+
+    def _all(self) -> list[_Page]:
+        return [*self._pages.values(), *self._left]
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -130,10 +154,11 @@ class Accounts:
     def _tick(self) -> None:
         self._timer = None
         now = self._clock.now()
-        if any(page.changed or page.may_close(now) for page in self._pages.values()):
+        if any(page.changed or page.may_close(now) for page in self._all()):
             self._write_now()
         self._pages = {key: page for key, page in self._pages.items() if not _over(key[2], page, now)}
-        if any(page.totals.opened > page.totals.closed for page in self._pages.values()):
+        self._left = [page for page in self._left if page.under_way or page.changed or not page.written_at]
+        if any(page.changed or page.to_close for page in self._all()):
             self._write_later()
 
     async def _write(self) -> None:
@@ -148,7 +173,7 @@ class Accounts:
     async def _write_once(self) -> None:
         now, waiting = self._clock.now(), self._waiting
         self._waiting = []
-        pages = [page for page in self._pages.values() if page.changed or page.may_close(now)]
+        pages = [page for page in self._all() if page.changed or page.may_close(now)]
         for page in pages:
             page.changed = False
             if page.may_close(now):
@@ -182,5 +207,9 @@ class Accounts:
 
 def _over(hour: int, page: _Page, now: int) -> bool:
     """Whether nothing more is to be written of an hour; should something come for it all the same, it is a new row."""
-    done = not page.under_way and not page.changed and page.totals.opened == page.totals.closed
+    done = not page.under_way and not page.changed and not page.to_close
     return done and page.written_at > 0 and now - hour > 2 * HOUR_MS
+
+
+def _new_run() -> int:
+    return int(random_id()[:8], 16) >> 1  # 31 bits: an int32 in every event

@@ -25,7 +25,7 @@ from gateway.pipeline.budget import Budget, jittered
 from gateway.pipeline.clients import NOBODY, Peer
 from gateway.pipeline.committing import Commit, GroupCommit
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
-from gateway.pipeline.screening import named_in, screened, stamp
+from gateway.pipeline.screening import MOST_NAMED, named_in, screened, stamp
 from gateway.pipeline.withheld import NOTHING, Withheld, with_ip, withhold
 from gateway.privacy import Privacy
 from gateway.store.database import Document
@@ -119,6 +119,8 @@ class Intake:
         if self._privacy is not None and not delivery.system:
             await stamp(self._privacy, delivery.workspace, documents)
         with self._accounts.page(delivery.workspace, delivery.source, origin.received_at) as page:
+            for _, row in documents if delivery.replay is None else ():
+                row["run"] = page.totals.run
             commit, problems, _ = await asyncio.gather(
                 self._commits.store([row for _, row in documents]),
                 self._keep(delivery, origin, problems, "read"),
@@ -209,9 +211,7 @@ class Intake:
                     addresses=self._addresses,
                 )
                 document = to_document(event, escape=escape)
-                if delivery.replay is None:
-                    document["run"] = self._accounts.run
-                else:
+                if delivery.replay is not None:
                     document |= {"receivedAt": origin.received_at, "heldSince": delivery.replay.received_at[index]}
                 documents.append((index, document))
             except Unacceptable as reason:
@@ -238,12 +238,15 @@ class Intake:
                 continue
             message, withheld = withhold(delivery.messages[problem.index])
             original = self._original(delivery, problem.index, message, withheld)
-            if len(original) > MAX_KEPT_BYTES:
-                told = f"{problem.message} It is too large to be kept aside."
+            who = named_in(delivery.workspace, delivery.messages[problem.index])
+            if len(original) > MAX_KEPT_BYTES or len(who) > MOST_NAMED:
+                what = "is too large" if len(original) > MAX_KEPT_BYTES else "names too many ids"
+                told = f"{problem.message} It {what} to be kept aside."
                 kept.append(replace(problem, verdict=Verdict.REFUSED, code="too_large_to_keep", message=told))
                 continue
             kept.append(problem)
-            rows.append(_row(delivery, origin, problem, stage, original, withheld))
+            row = _row(delivery, origin, problem, stage, original, withheld)
+            rows.append(row | {"who": who})
         await self._quarantine.keep(rows)
         return kept
 
@@ -297,12 +300,15 @@ def _late_problems(documents: list[tuple[int, Document]], commit: Commit) -> tup
 def _row(
     delivery: Delivery, origin: Origin, problem: Problem, stage: str, original: bytes, withheld: Withheld
 ) -> Document:
+    message, fallback_id = delivery.messages[problem.index], _missing_id(delivery, problem.index)
+    # Without an id of its own an equal message is a second one, in quarantine as among events.
+    apart = () if _has_id(message) else (fallback_id,)
     return {
-        "_id": digest(delivery.workspace, delivery.source, original),
+        "_id": digest(delivery.workspace, delivery.source, original, *apart),
         "workspace": delivery.workspace,
         "source": delivery.source,
         "messageId": problem.message_id,
-        "fallbackId": _missing_id(delivery, problem.index),
+        "fallbackId": fallback_id,
         "code": problem.code,
         "reason": problem.message,
         "stage": stage,
@@ -312,7 +318,6 @@ def _row(
         "sentAt": origin.sent_at,
         "correctSkew": delivery.correct_skew,
         "proven": _proven(delivery, problem.index, withheld),
-        "who": named_in(delivery.workspace, delivery.messages[problem.index]),
         "original": original,
     }
 
@@ -329,6 +334,10 @@ def _proven(delivery: Delivery, index: int, withheld: Withheld) -> bool:
 def _held(origin: Origin, replay: Replay, index: int) -> Origin:
     secret = None if replay.proven[index] else random_id()  # which nobody has used
     return replace(origin, received_at=replay.received_at[index], user_hash_secret=secret)
+
+
+def _has_id(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("messageId") not in (None, "")
 
 
 def _missing_id(delivery: Delivery, index: int) -> str:

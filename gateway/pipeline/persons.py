@@ -44,12 +44,13 @@ class Share:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a decision changes: the users it is about before and after, and for each id that identities left, where
-    they are now. `event` is None as long as nothing is stored."""
+    they are now. `event` and its consistency `token` are None as long as nothing is stored."""
 
     before: tuple[Share, ...]
     after: tuple[Share, ...]
     moves: Mapping[str, frozenset[str]]
     event: Event | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ class Persons:
         }
         receipt = await self._intake.ingest(Delivery(scope.workspace, SOURCE, [message], system=True))
         (key,) = receipt.ids
-        return replace(outcome, event=(await self._events.get(scope, [key]))[key])
+        event = (await self._events.get(scope, [key]))[key]
+        return replace(outcome, event=event, token=receipt.consistency_token)
 
     async def then(self, scope: Scope, identity: Identity, moment: int) -> Then | None:
         """The user behind an identity at a moment (ms); None when there was no event yet. Raises TooLarge."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from gateway.privacy.suppressed import Suppressed
 from gateway.store.database import Document
 
 _TOLD = "This person's data was erased, and nothing of them is taken any more."
+#: A message that names more is not kept aside: each is indexed, so that an erasure finds the message.
+MOST_NAMED = 1_000
 _NAMES = ("userId", "anonymousId", "previousId")
 
 Read = tuple[list[tuple[int, Document]], list[Problem]]
@@ -48,14 +50,33 @@ async def stamp(privacy: Privacy, workspace: str, documents: list[tuple[int, Doc
 
 
 def named_in(workspace: str, message: Any) -> list[bytes]:
-    """Keys of every identity that a message names, however it is written."""
+    """Keys of every identity that a message names, however it is written: in lists and objects too.
+
+    More than MOST_NAMED of them are not all there.
+    """
     if not isinstance(message, dict):
         return []
-    keys = []
+    keys: list[bytes] = []
     for name in _NAMES:
-        value = message.get(name)
-        if isinstance(value, str | int | float) and value != "":
-            text = str(value).encode("utf-8", "replace").decode()
-            kinds = ("userId",) if name == "userId" else ("anonymousId", "userId")
+        kinds = ("userId",) if name == "userId" else ("anonymousId", "userId")
+        for text in _texts(message.get(name)):
             keys += [key_of(workspace, Identity(kind, text).sk) for kind in kinds]  # type: ignore[arg-type]
+            if len(keys) > MOST_NAMED:
+                return keys
     return keys
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Everything in it that could be an id, each once."""
+    seen, waiting = {""}, [value]
+    while waiting:
+        match waiting.pop():
+            case str() | int() | float() as found:
+                text = str(found).encode("utf-8", "replace").decode()
+                if text not in seen:
+                    seen.add(text)
+                    yield text
+            case list() as several:
+                waiting += several
+            case dict() as several:
+                waiting += several.values()

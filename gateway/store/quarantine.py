@@ -52,10 +52,11 @@ class QuarantineFilter:
 class Quarantine:
     """Kept until somebody mends and replays them.
 
-    A row: `_id` (16 bytes, a hash of source and content), `workspace`, `source`, `messageId` (as sent, None without),
-    `fallbackId` (the id it gets if it has none), `code`, `reason`, `stage`, `receivedAt` and `lastSeen` (ms, first and
-    last sighting), `count` (sightings), `sentAt` (ms, of the request), `proven` (False: a userId in it lacks the proof
-    its write key asks for), `who` (keys of the identities it names), `original` (bytes, JSON).
+    A row: `_id` (16 bytes, a hash of source and content, and of `fallbackId` where there is no messageId), `workspace`,
+    `source`, `messageId` (as sent, None without), `fallbackId` (the id it gets if it has none), `code`, `reason`,
+    `stage`, `receivedAt` and `lastSeen` (ms, first and last sighting), `count` (sightings), `sentAt` (ms, of the
+    request), `proven` (False: a userId in it lacks the proof its write key asks for), `who` (keys of the identities it
+    names), `original` (bytes, JSON).
     """
 
     def __init__(self, database: Database) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.api import following
+from gateway.api import deciding, following
+from gateway.api.context import Context
+from gateway.api.users import UserBy
 from gateway.model.event import Verdict
 from gateway.model.identity import Identity, user_id_of
 from gateway.pipeline.intake import Delivery
@@ -15,7 +17,7 @@ from tests.api.test_watching import EVENTS, event_names, silent, started
 
 SHARES = "user eventCount sessionCount journeyCount identities { type value }"
 PAYLOAD = f"""decision {{ kind at reason by one {{ value }} other {{ value }} }}
-  before {{ {SHARES} }} after {{ {SHARES} }} moves {{ from to }} errors {{ code path message hint }}"""
+  before {{ {SHARES} }} after {{ {SHARES} }} moves {{ from to }} consistencyToken errors {{ code path message hint }}"""
 MERGE = f"mutation($input: MergeUsersInput!) {{ mergeUsers(input: $input) {{ {PAYLOAD} }} }}"
 SPLIT = f"mutation($input: SplitUserInput!) {{ splitUser(input: $input) {{ {PAYLOAD} }} }}"
 USER = """query($by: UserBy!, $asOf: DateTime) { user(by: $by, asOf: $asOf) { id eventCount sessionCount traits
@@ -112,6 +114,40 @@ async def test_what_was_foretold_comes_true_and_can_be_undone(gateway: Gateway) 
     log = (await gateway.ask(LOG, key))["identityLog"]["nodes"]
     assert [entry["kind"] for entry in log] == ["SPLIT", "MERGE"]
     assert [one["value"] for one in log[0]["one"]] == ["laptop", "lee"]
+
+
+async def test_a_token_lets_a_query_see_the_decision(gateway: Gateway) -> None:
+    await two_people(gateway)
+    key = await gateway.api_key()
+    ann, lee = {"userId": "ann"}, {"userId": "lee"}
+    assert (await merge(gateway, key, ann, lee, dry=True))["consistencyToken"] is None
+    assert (await merge(gateway, key, ann, {"userId": "nobody"}))["consistencyToken"] is None
+    ask = 'query($token: String!) { user(by: {userId: "ann"}, atLeast: $token) { identities { value } } }'
+    for decide, count in ((merge(gateway, key, ann, lee), 4), (split(gateway, key, ann, ("USER_ID", "lee")), 3)):
+        answer = await gateway.ask(ask, key, token=(await decide)["consistencyToken"])
+        assert len(answer["user"]["identities"]) == count
+
+
+async def test_a_user_who_moves_while_a_merge_looks_is_found_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_people(gateway)
+    await gateway.send(track("Home", 150, anonymousId="a tablet"))
+    key = await gateway.api_key()
+    found, moved = deciding.user_id_by, []
+
+    async def then_moves(context: Context, by: UserBy) -> str | None:
+        user = await found(context, by)
+        if not moved:
+            moved.append(user)
+            await merge(gateway, key, {"userId": "lee"}, {"anonymousId": "a tablet"})
+        return user
+
+    monkeypatch.setattr(deciding, "user_id_by", then_moves)
+    done = await merge(gateway, key, {"userId": "lee"}, {"userId": "ann"})
+    assert moved == [user_of(anonymousId="laptop").removeprefix("user_")]
+    assert done["errors"] == []
+    assert sorted(values(done["after"][0])) == ["a tablet", "ann", "laptop", "lee", "phone"]
 
 
 async def test_an_operators_word_is_no_event_of_the_user(gateway: Gateway) -> None:

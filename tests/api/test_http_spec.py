@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
+import httpx2
 import pytest
 
+from gateway.api import requests
 from gateway.api.media import EVENTS, GRAPHQL, HTML, JSON, preferred
 from gateway.store.database import Database
 from tests.api.gateway_api import Gateway, load_shop
+from tests.pace import PATIENCE
 
 QUERY = {"query": "{ journeyMaps { key } }"}
 OFFERED = (JSON, GRAPHQL, EVENTS, HTML)
@@ -78,6 +83,21 @@ async def test_an_error_of_one_field_leaves_the_status_alone(idle_gateway: Gatew
     assert response.status_code == 200
     assert response.json()["errors"][0]["path"] == ["node"]
     assert response.json()["data"]["journeyMaps"]
+
+
+async def test_a_body_that_never_arrives_is_answered(idle_gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "BODY_SECONDS", 0.05)
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"query": '
+        await asyncio.Event().wait()
+
+    headers = {"content-type": "application/json", "authorization": await idle_gateway.api_key()}
+    transport = httpx2.ASGITransport(app=idle_gateway.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client, asyncio.timeout(PATIENCE):
+        answer = await client.post("/", content=parts(), headers=headers)
+    assert (answer.status_code, answer.headers["connection"]) == (503, "close")
+    assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
 
 
 async def test_what_cannot_be_served_is_406(idle_gateway: Gateway) -> None:

@@ -126,6 +126,8 @@ FIELDS = {
     "Query.erasure": "keeper",
     "Mutation.setConsent": "keeper own",
     "SetConsentPayload.consistencyToken": "",
+    "MergeUsersPayload.consistencyToken": "",
+    "SplitUserPayload.consistencyToken": "",
     "SetConsentPayload.errors": "",
     "Mutation.eraseUser": "keeper",
     "EraseUserPayload.errors": "",

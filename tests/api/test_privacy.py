@@ -128,6 +128,23 @@ async def test_nothing_of_an_erased_user_is_left_anywhere(gateway: Gateway) -> N
     assert (await gateway.ask(USER, key, by=user))["user"] is None
 
 
+async def test_what_names_an_erased_user_within_lists_and_objects_goes_too(gateway: Gateway) -> None:
+    key = await gateway.api_key()
+    nested: list[Json] = [
+        {"type": "track", "event": "A", "userId": [RARE]},
+        {"type": "track", "event": "B", "anonymousId": {"id": [{"value": RARE}]}},
+        {"type": "alias", "userId": "lee", "previousId": [["x"], RARE]},
+    ]
+    assert await judged(gateway, *nested) == ["quarantined"] * 3
+    assert await judged(gateway, {"type": "track", "userId": ["somebody else"]}) == ["quarantined"]
+    await erased(gateway, key, {"userId": RARE})
+    await erased(gateway, key, {"anonymousId": RARE})
+    assert await found_in(gateway.database, RARE) == {}
+    assert await gateway.database.count("quarantine", {}) == 1
+    assert await judged(gateway, *nested) == ["refused"] * 3
+    assert await judged(gateway, {"type": "track", "userId": list(range(100_000))}) == ["refused"]
+
+
 async def test_what_comes_late_is_refused_and_counted(gateway: Gateway) -> None:
     key = await gateway.api_key()
     await gateway.send(track("A", 3, userId="ann"), identify(2, userId="ann", anonymousId="phone"))
@@ -170,6 +187,23 @@ async def test_erasing_twice_is_harmless_and_tells_of_the_first_time(gateway: Ga
     assert (await erase(gateway, key, {"id": "user_" + "0" * 32}))["errors"][0]["code"] == "UNKNOWN_USER"
     assert (await erase(gateway, key, {"anonymousId": "null"}))["errors"][0]["code"] == "NOBODY"
     assert await gateway.database.count("erasures", {}) == 1
+
+
+async def test_erasing_several_times_at_once_is_one_erasure(gateway: Gateway) -> None:
+    key = await gateway.api_key()
+    await gateway.send(identify(3, userId="ann", anonymousId="phone"))
+    found = await asyncio.gather(*(erase(gateway, key, {"userId": "ann"}) for _ in range(6)))
+    assert len({one["erasure"]["id"] for one in found}) == 1
+    assert await gateway.database.count("erasures", {}) == 1
+    await finish(gateway)
+    (receipt,) = await gateway.database.find("erasures", {})
+    assert receipt["counts"]["events"] >= 1
+
+
+@pytest.mark.parametrize("name", ["id", "userId", "anonymousId"])
+async def test_erasing_nobody_is_told(gateway: Gateway, name: str) -> None:
+    found = await erase(gateway, await gateway.api_key(), {name: ""})
+    assert found["errors"] == [{"code": "UNKNOWN_USER", "path": ["input", "user"]}]
 
 
 async def test_somebody_who_was_never_seen_can_be_erased(gateway: Gateway) -> None:

@@ -113,6 +113,19 @@ async def test_a_message_without_an_id_is_one_event_however_often_it_is_replayed
     assert await rows(gateway) == []
 
 
+async def test_equal_messages_without_an_id_are_kept_and_replayed_one_by_one(gateway: Gateway) -> None:
+    message = {"type": "track", "event": "click", "properties": {"page": "/a"}}
+    for _ in range(3):
+        await quarantine(gateway, message, body_digest=b"one body")
+    await quarantine(gateway, message, message, body_digest=b"two")
+    for _ in range(2):  # the second is a retry: its time stamp tells
+        await quarantine(gateway, message, body_digest=b"stamped", sent_at=NOW)
+    found = await rows(gateway)
+    assert sorted(row["count"] for row in found) == [1, 1, 1, 1, 1, 2]
+    assert (await replay(gateway, patch={"userId": "ada"}))["accepted"] == 6
+    assert len(await events(gateway)) == 6
+
+
 async def test_what_is_still_wrong_says_what_is_wrong_now(gateway: Gateway) -> None:
     await quarantine(gateway, wrong("1"))
     done = await replay(gateway, patch={"userId": None})

@@ -193,6 +193,19 @@ async def test_a_made_up_cursor_is_refused(gateway: Gateway) -> None:
         assert error["extensions"]["code"] == "INVALID_INPUT"
 
 
+@pytest.mark.parametrize("name", ["id", "userId", "anonymousId"])
+async def test_a_user_that_is_empty_is_refused_with_what_to_send(gateway: Gateway, name: str) -> None:
+    journeys = "subscription($user: UserBy) { journeyChanged(user: $user) { cursor } }"
+    async with gateway.socket(await gateway.api_key()) as socket:
+        for number, (query, variables) in enumerate(
+            [(EVENTS, {"filter": {"user": {name: ""}}}), (journeys, {"user": {name: ""}})]
+        ):
+            await socket.subscribe(query, str(number), **variables)
+            (error,) = (await socket.receive())["payload"]["errors"]
+            assert (error["extensions"]["code"], "userId" in error["extensions"]["hint"]) == ("INVALID_INPUT", True)
+            assert (await socket.receive())["type"] == "complete"
+
+
 async def test_what_was_lost_is_told(gateway: Gateway) -> None:
     key = await gateway.api_key()
     async with gateway.socket(key) as socket:

@@ -64,12 +64,12 @@ def gateways(environment: dict[str, str]) -> Iterator[list[RunningGateway]]:
             gateway.stop()
 
 
-def change_map(folder: Path) -> None:
+def change_map(folder: Path, version: int = 3) -> None:
     """From now on only two things or more make a cart."""
     path = folder / "journeys" / "purchase.yaml"
     text = path.read_text()
     assert text.count(ANY_ADDED) == 1
-    path.write_text(text.replace(ANY_ADDED, MANY_ADDED).replace("version: 1", "version: 2"))
+    path.write_text(text.replace(ANY_ADDED, MANY_ADDED).replace("version: 2", f"version: {version}"))
 
 
 def visit(user: str, kind: str, number: int) -> list[dict[str, Any]]:
@@ -191,14 +191,14 @@ async def test_a_map_changes_under_traffic_in_every_process(
 
         asked = '{ journeyMap(key: "purchase") { version } }'
         for gateway in gateways:
-            await asyncio.to_thread(gateway.until, asked, lambda data: data["journeyMap"]["version"] == 2)
+            await asyncio.to_thread(gateway.until, asked, lambda data: data["journeyMap"]["version"] == 3)
         assert await stored_runs(database) == await told_by_the_oracle(database, least=2)
 
         who = await owners(database)
         after = await rows(database, "journeys")
         for key, run in before.items():
             if still[who[run["user"]]] == "one":
-                assert (run["stage"], after[key]["stage"], after[key]["version"]) == ("cart", "browse", 2)
+                assert (run["stage"], after[key]["stage"], after[key]["version"]) == ("cart", "browse", 3)
             else:
                 assert after[key]["stage"] == run["stage"]
         news = [row for key, row in (await rows(database, "feed")).items() if key not in feed]
@@ -253,6 +253,21 @@ async def test_a_folder_with_a_mistake_is_refused_and_nothing_happens(
     assert "there is no such folder" in nowhere.stderr
     assert [row["_id"] for row in await database.find("contracts", {})] == [1]
     assert one.graphql("{ journeyMaps { key } }")["journeyMaps"] == [{"key": "purchase"}]
+
+
+async def test_other_rules_under_the_same_version_are_refused(
+    gateways: list[RunningGateway], folder: Path, database: Database
+) -> None:
+    one = gateways[0]
+    change_map(folder, version=2)
+    for arguments, said in ((["--dry-run"], "It would be refused"), ([], "")):
+        refused = one.command("contract", "apply", str(folder), *arguments, check=False)
+        assert (refused.returncode, said in refused.stdout) == (1, True)
+        assert "shop/journeys/purchase.yaml: " in refused.stderr
+        assert "raise `version` to 3" in refused.stderr
+    plain = one.command("contract", "apply", str(folder), "--dry-run", "--json", check=False)
+    assert (plain.returncode, json.loads(plain.stdout)["wouldApply"]) == (1, False)
+    assert [row["_id"] for row in await database.find("contracts", {})] == [1]
 
 
 async def test_a_dry_run_says_what_would_change_and_changes_nothing(

@@ -146,6 +146,20 @@ def mongods(folder: Path) -> list[int]:
     return [int(words[0]) for words in found if words[1].endswith("mongod")]
 
 
+async def test_plugins_in_trouble_are_told_as_such(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    await until_ready(served, True)
+    watch = served.gateway.watch
+    await watch.look()
+    caplog.set_level(logging.INFO, "gateway.app")
+    watch.plugins["crm"] = "it does not start"
+    try:
+        await watch.look()
+    finally:
+        del watch.plugins["crm"]
+        await watch.look()
+    assert caplog.messages == ["plugins are in trouble", "the process is ready"]
+
+
 async def test_users_whose_events_do_not_fold_are_told(served: Served) -> None:
     database, aside = served.gateway.database, {"at": 1, "error": "KeyError"}
     row = {"_id": "poisoned", "workspace": "main", "movedTo": None, "setAside": aside}

@@ -230,6 +230,23 @@ def never_writing_late(accounts: Accounts) -> Iterator[None]:
     yield
 
 
+async def test_what_was_stored_without_an_answer_is_counted_once_as_accepted(doors: Doors) -> None:
+    body = {"batch": [track(str(number)) for number in range(20)]}
+    async with failing(doors.database, "insert", writeConcernError={"code": 64, "errmsg": "timed out"}):
+        assert (await doors.post("/v1/batch", body)).status_code == 503
+    assert (await doors.post("/v1/batch", body)).json()["duplicate"] == 20
+    doors.clock.advance(STALE_MS)
+    assert (await doors.post("/v1/track", track("later"))).json()["accepted"] == 1, "of a process that goes on"
+    assert (await counted(doors))["accepted"] == 1
+
+    for later in (STALE_MS + 1_000, 4 * STALE_MS):
+        sums = await counted(doors, later)
+        assert (sums["accepted"], sums["duplicate"]) == (21, 20)
+    assert (await doors.post("/v1/track", track("last"))).json()["accepted"] == 1
+    assert (await counted(doors))["accepted"] == 22
+    assert (await counted(doors, 4 * STALE_MS))["accepted"] == 22
+
+
 async def test_a_row_is_closed_when_nothing_comes_and_opened_again(doors: Doors) -> None:
     accounts = Accounts(Accounting(doors.database), doors.clock)
     intake = Intake(Events(doors.database), Quarantine(doors.database), doors.clock, accounts=accounts)

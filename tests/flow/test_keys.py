@@ -86,3 +86,10 @@ def test_a_call_that_makes_no_sense_says_what_would(running: RunningGateway) -> 
         refused = running.command("keys", *arguments, check=False)
         assert refused.returncode == 1, (arguments, refused.stderr)
         assert said in refused.stderr, refused.stderr
+
+
+def test_init_says_that_a_workspace_is_there_already(running: RunningGateway) -> None:
+    for times, said in enumerate((False, True, True)):
+        made = running.command("init", "a-second", "--json")
+        assert ("is there already" in made.stderr) is said, times
+        assert json.loads(made.stdout)["workspace"] == "a-second"

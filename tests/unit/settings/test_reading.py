@@ -394,3 +394,15 @@ def test_a_variable_that_names_no_key_of_a_table_is_said(variable: str, tmp_path
 def test_plugins_loaded_may_be_set_to_nothing(tmp_path: Path) -> None:
     assert look_up_settings({}, folder=tmp_path).settings.load_plugins is None
     assert look_up_settings({"GATEWAY_LOAD_PLUGINS": ""}, folder=tmp_path).settings.load_plugins == ()
+
+
+@dataclass(frozen=True, slots=True)
+class Yard:
+    """A setting with a wide range."""
+
+    area: Annotated[int, Between(1_000_000, 100_000_000_000)] = 2_000_000
+
+
+def test_a_wide_range_is_told_in_digits(tmp_path: Path) -> None:
+    (problem,) = Reader(Yard, "YARD_", "yard.toml").read({"YARD_AREA": "1"}, {}, tmp_path).problems
+    assert "from 1000000 to 100000000000, " in problem.message
