@@ -20,7 +20,7 @@ from gateway.errors import InvalidInput, NotFound, Unauthenticated
 from gateway.model.event import CALLS, EventType, JsonObject, Problem, Receipt
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.intake import Intake
-from gateway.pipeline.messages import parse_time
+from gateway.pipeline.times import parse_time
 from gateway.settings import Settings
 
 _SHARED = ("context", "integrations")

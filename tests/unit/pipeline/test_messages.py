@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from gateway.model.event import CALLS, DECISIONS, SYSTEM_TYPES, Event
 from gateway.pipeline import messages
-from gateway.pipeline.messages import Origin, Unacceptable, parse_time, read_message
+from gateway.pipeline.messages import Origin, Unacceptable, read_message
+from gateway.pipeline.times import parse_time
+from gateway.store.events import from_document, to_document
 
 RECEIVED = 1_780_000_000_000
 MINUTE = 60_000
@@ -25,7 +27,7 @@ def origin(**changes: Any) -> Origin:
 
 
 def read(message: Any, **changes: Any) -> Event:
-    return read_message(message, origin(**changes), seq=1, fallback_id=lambda: "made-up")[0]
+    return from_document(read_message(message, origin(**changes), seq=1, fallback_id=lambda: "made-up"))
 
 
 def track(**more: Any) -> dict[str, Any]:
@@ -231,14 +233,31 @@ def test_the_short_cut_for_clean_messages_changes_nothing(properties: dict[str, 
 
     short = outcome()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(messages, "_suspect", lambda canonical: True)
+        patch.setattr(messages, "_suspect", lambda canonical, content: True)
         assert outcome() == short
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        track(),
+        track(anonymousId="a", properties={"a": {"b": [1]}}, traits={"t": 1}, context={"os": {"name": "iOS"}}, more=1),
+        track(properties={"a.b": {"$c": 1}}, timestamp="never"),
+        {"type": "page", "anonymousId": "a", "messageId": "m", "sentAt": RECEIVED},
+    ],
+)
+def test_the_stored_form_is_that_of_the_event(message: Any) -> None:
+    document = read_message(message, origin(), seq=1, fallback_id=lambda: "made-up")
+    event = from_document(document)
+    again = to_document(event, escape="escaped" in document)
+    assert list(again.items()) == list(document.items())
 
 
 def test_the_short_cut_is_not_slow_on_hostile_text() -> None:
     for text in ("." * 30_000, '"' * 15_000, "$a" * 15_000, "1" * 18 + "x" * 30_000, ":1.1" * 7_000):
         began = time.perf_counter()
-        messages._suspect(orjson.dumps({"a": text, "b": {text[:100]: 1}}))
+        content = {"a": text, "b": {text[:100]: 1}, "c": [{text[:100]: [text]}]}
+        messages._suspect(orjson.dumps(content), content)
         assert time.perf_counter() - began < 0.2
 
 
