@@ -55,8 +55,9 @@ class Delivery:
 
     `seqs` and `message_ids`, one per message, are given by imports, which number their rows themselves. `peer` is
     who made the request; with `user_hash_secret` messages must prove their userIds. `raw` gives the bytes that a
-    message was sent as, where the door can tell them; it is asked for those that are quarantined. `system`: they are
-    the gateway's own, of the types that nobody can send. `decisions`: merges and splits may be among them, because an
+    message was sent as, where the door can tell them; it is asked for those that are quarantined. `plain`: no text
+    in them can be without UTF-8 or hold a NUL, no number is beyond 64 bits or none. `system`: they are the gateway's
+    own, of the types that nobody can send. `decisions`: merges and splits may be among them, because an
     operator takes back what an export wrote.
     """
 
@@ -73,6 +74,7 @@ class Delivery:
     system: bool = False
     decisions: bool = False
     raw: Callable[[int], bytes | None] | None = None
+    plain: bool = False
     replay: Replay | None = None
 
 
@@ -117,11 +119,15 @@ class Intake:
         if self._privacy is not None and not delivery.system:
             await stamp(self._privacy, delivery.workspace, documents)
         with self._accounts.page(delivery.workspace, delivery.source, origin.received_at) as page:
-            commit, problems, _ = await asyncio.gather(
-                self._commits.store([row for _, row in documents]),
-                self._keep(delivery, origin, problems, "read"),
-                self._accounts.opened(page),
-            )
+            rows = [row for _, row in documents]
+            if problems or not self._accounts.is_open(page):
+                commit, problems, _ = await asyncio.gather(
+                    self._commits.store(rows),
+                    self._keep(delivery, origin, problems, "read"),
+                    self._accounts.opened(page),
+                )
+            else:  # as mostly: nothing to wait for but the one insert
+                commit = await self._commits.store(rows)
             conflicts, unstorable = _late_problems(documents, commit)
             problems += await self._keep(delivery, origin, conflicts, "dedup") if conflicts else []
             problems += await self._keep(delivery, origin, unstorable, "store") if unstorable else []
@@ -183,6 +189,7 @@ class Intake:
             user_hash_secret=delivery.user_hash_secret,
             system=delivery.system,
             decisions=delivery.decisions,
+            plain=delivery.plain,
         )
 
     def _read(self, delivery: Delivery, origin: Origin) -> tuple[list[tuple[int, Document]], list[Problem]]:

@@ -41,7 +41,7 @@ _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 #: Keys that were seen to need nothing: the same few come with every event.
 _plain_keys: set[str] = set()
 _MOST_PLAIN_KEYS = 10_000
-_NESTED = (dict, list)
+_PLAIN_JSON = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
 _NOT_CONTENT = frozenset({"sentAt", "receivedAt", "writeKey"})
 _PLACED_ALWAYS = _NOT_CONTENT | {
     *("type", "messageId", "userId", "anonymousId", "previousId", "groupId"),
@@ -63,7 +63,8 @@ class Unacceptable(Exception):
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a message came from. Times are milliseconds. `system`: the gateway itself, on an operator's behalf;
-    `decisions`: a file of an operator's, in which merges and splits may stand, as an export holds them."""
+    `decisions`: a file of an operator's, in which merges and splits may stand, as an export holds them. `plain`: the
+    door has seen that nothing but keys can need cleaning."""
 
     workspace: str
     source: str
@@ -75,6 +76,7 @@ class Origin:
     user_hash_secret: str | None = None
     system: bool = False
     decisions: bool = False
+    plain: bool = False
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ def read_message(
     `withheld` is what `withhold` took out of it. Raises Unacceptable.
     """
     kind = _kind(message, origin)
-    content, canonical, cleaning = _content(message)
+    content, canonical, cleaning = _content(message, plain=origin.plain)
     _check_size(kind, content, canonical, origin)
     user_id, anonymous_id = _sender(content, withheld, origin.user_hash_secret)
     message_id = _message_id(content) or fallback_id()
@@ -219,7 +221,7 @@ def _check_user_hash(withheld: Withheld, user_id: str, secret: str) -> None:
         )
 
 
-def _content(message: JsonObject) -> tuple[JsonObject, bytes, _Cleaning]:
+def _content(message: JsonObject, *, plain: bool = False) -> tuple[JsonObject, bytes, _Cleaning]:
     """What the message says whenever it is sent, its canonical JSON, and what had to be cleaned in it.
 
     Most messages need no cleaning, and a look at their canonical JSON proves it at a fraction of the cost.
@@ -229,9 +231,9 @@ def _content(message: JsonObject) -> tuple[JsonObject, bytes, _Cleaning]:
         content = {key: value for key, value in message.items() if key not in _NOT_CONTENT}
     cleaning = _Cleaning(set())
     try:
-        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-        clean = not _suspect(canonical, content)
-    except TypeError:  # lone surrogates, long integers, deep nesting
+        canonical = orjson.dumps(content, option=_PLAIN_JSON)
+        clean = not _suspect(content, None if plain else canonical)
+    except TypeError:  # lone surrogates, long integers, deep nesting, what is no plain JSON
         clean = False
     if not clean:
         content = _clean(content, cleaning, 1)
@@ -239,27 +241,33 @@ def _content(message: JsonObject) -> tuple[JsonObject, bytes, _Cleaning]:
     return content, canonical, cleaning
 
 
-def _suspect(canonical: bytes, content: JsonObject) -> bool:
+def _suspect(content: JsonObject, canonical: bytes | None) -> bool:
     """Whether there may be anything for `_clean` to do; False is certain.
 
-    Without a backslash quotes delimit, and `":` stands behind keys alone. NaN is written as null.
+    NaN is written as null. Without canonical JSON the content is known to be plain but for its keys.
     """
-    if b"\\" in canonical or b"null" in canonical or b"0" * 19 in canonical.translate(_DIGITS):
-        return True
-    if canonical.count(b'":') > MAX_KEYS or canonical.count(b"{") + canonical.count(b"[") > MAX_DEPTH:
+    if canonical is not None and (
+        b"\\" in canonical or b"null" in canonical or b"0" * 19 in canonical.translate(_DIGITS)
+    ):
         return True
     return not _plain(content)
 
 
-def _plain(value: JsonObject | list[Any]) -> bool:
-    """Whether no key in it needs anything; of JSON that orjson has written, at most MAX_DEPTH levels deep."""
-    items: Iterable[Any] = value
-    if isinstance(value, dict):
-        if not (_plain_keys.issuperset(value) or _plain_too(value)):
-            return False
-        items = value.values()
-    for item in items:  # noqa: SIM110 - a generator costs more than what it goes through
-        if isinstance(item, _NESTED) and not _plain(item):
+def _plain(content: JsonObject) -> bool:
+    """Whether no key in it needs anything, and there are few; of what orjson writes without looking at subclasses."""
+    keys = 0
+    waiting: list[Any] = [content]
+    for value in waiting:  # which grows
+        items: Iterable[Any] = value
+        if type(value) is dict:
+            keys += len(value)
+            if keys > MAX_KEYS or not (_plain_keys.issuperset(value) or _plain_too(value)):
+                return False
+            items = value.values()
+        for item in items:
+            if (kind := type(item)) is dict or kind is list:
+                waiting.append(item)
+        if len(waiting) > MAX_DEPTH:
             return False
     return True
 

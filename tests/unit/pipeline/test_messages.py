@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.collect.bodies import read_plain_object
+from gateway.errors import InvalidInput
 from gateway.model.event import CALLS, DECISIONS, SYSTEM_TYPES, Event
 from gateway.pipeline import messages
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
@@ -233,8 +236,38 @@ def test_the_short_cut_for_clean_messages_changes_nothing(properties: dict[str, 
 
     short = outcome()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(messages, "_suspect", lambda canonical, content: True)
+        patch.setattr(messages, "_suspect", lambda content, canonical: True)
         assert outcome() == short
+
+
+@given(st.dictionaries(st.text(max_size=3), AWKWARD, max_size=4))
+def test_what_a_door_says_of_a_plain_body_changes_nothing(properties: dict[str, Any]) -> None:
+    body = json.dumps(track(properties=properties), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    try:
+        message, plain = read_plain_object(body)
+    except InvalidInput:
+        return
+
+    def outcome(plain: bool) -> Any:
+        try:
+            return read_message(message, origin(plain=plain), seq=1, fallback_id=lambda: "made-up")
+        except Unacceptable as reason:
+            return reason.code
+
+    assert outcome(plain) == outcome(False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"\\ud800"', '"\\u0000"', "NaN", "-Infinity", "1e400", str(2**63), str(-(2**63) - 1), "9" * 30, "0." + "1" * 25],
+)
+def test_a_body_with_anything_to_mend_is_not_plain(text: str) -> None:
+    assert not read_plain_object(f'{{"a": {text}}}'.encode())[1]
+
+
+def test_a_body_of_ordinary_json_is_plain() -> None:
+    body = '{"a": [1, -2.5, 1e9, null, true, {"é.$": "grün 2026-01-05T10:00:00.123Z"}], "b": 123456789012345678}'
+    assert read_plain_object(body.encode())[1]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +290,7 @@ def test_the_short_cut_is_not_slow_on_hostile_text() -> None:
     for text in ("." * 30_000, '"' * 15_000, "$a" * 15_000, "1" * 18 + "x" * 30_000, ":1.1" * 7_000):
         began = time.perf_counter()
         content = {"a": text, "b": {text[:100]: 1}, "c": [{text[:100]: [text]}]}
-        messages._suspect(orjson.dumps(content), content)
+        messages._suspect(content, orjson.dumps(content))
         assert time.perf_counter() - began < 0.2
 
 
