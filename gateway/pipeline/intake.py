@@ -292,6 +292,8 @@ def _late_problems(documents: list[tuple[int, Document]], commit: Commit) -> tup
     """Conflicts, and what MongoDB would not store."""
     conflicts: list[Problem] = []
     unstorable: list[Problem] = []
+    if commit.verdicts.count(Verdict.ACCEPTED) == len(documents):  # as mostly
+        return conflicts, unstorable
     for (index, row), verdict in zip(documents, commit.verdicts, strict=True):
         if verdict is Verdict.CONFLICT:
             told = "This messageId was used before with other content; give every event its own."

@@ -340,6 +340,8 @@ def _identifier(message: JsonObject, key: str) -> str | None:
     value = message.get(key)
     if value is None or value == "":
         return None
+    if type(value) is str and len(value) <= MAX_ID_CHARS:  # as mostly
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
