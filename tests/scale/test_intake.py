@@ -53,7 +53,7 @@ from tests.scale.measuring import (
 BATCH = 100
 CLIENTS = 16
 TURNS = 3
-EVENTS = 4_000
+EVENTS = 8_000
 ALONE = 1_000
 CONCURRENCY = 64
 #: How many events share an insert: what comes from the clients while another one is under way.
