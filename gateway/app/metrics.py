@@ -45,6 +45,7 @@ class Metrics:
         info.labels(gateway.__version__, role).set(1)
         self._codes = frozenset(_codes()) | _MORE_CODES
         self._requests: dict[tuple[str, str, int], Histogram] = {}
+        self._verdicts: dict[tuple[str, str, str], Counter] = {}
         self._make_doors()
         self._make_pipeline()
         self._make_live()
@@ -159,7 +160,11 @@ class Metrics:
         """A delivery has its receipt."""
         for verdict, count in verdicts.items():
             if count:
-                self._events.labels(door, family, verdict).inc(count)
+                key = (door, family, verdict)
+                found = self._verdicts.get(key)
+                if found is None:
+                    found = self._verdicts[key] = self._events.labels(*key)
+                found.inc(count)
 
     def failed(self, code: object) -> str:
         """An error was told to somebody; returns the code it is counted under."""

@@ -62,8 +62,8 @@ def _routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
     """What this process serves. A new door is one line in the function of its role."""
     duties = gateway.duties
     return [
+        *(_collect_routes(gateway) if duties.collects else ()),  # first: they are asked for most
         *health_routes(gateway.watch, gateway.metrics, gateway.settings),
-        *(_collect_routes(gateway) if duties.collects else ()),
         *(_token_routes(gateway) if duties.mints else ()),
         *(_api_routes(gateway, doors) if duties.answers else ()),
     ]

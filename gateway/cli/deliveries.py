@@ -14,7 +14,7 @@ from gateway.connectors.asking import MOST_LETTERS, Asked, Asking
 from gateway.errors import InvalidInput
 from gateway.model.identity import Identity
 from gateway.model.scope import Scope
-from gateway.pipeline.messages import parse_time
+from gateway.pipeline.times import parse_time
 from gateway.settings import read_settings
 from gateway.store.database import Document
 from gateway.store.identities import Identities

@@ -21,7 +21,7 @@ from gateway.cli.data import derived, place
 from gateway.clock import random_secret
 from gateway.errors import InvalidInput
 from gateway.pipeline.export import Case, Exporter, Part
-from gateway.pipeline.messages import parse_time
+from gateway.pipeline.times import parse_time
 from gateway.pipeline.wire import Pseudonyms
 from gateway.settings import read_settings
 from gateway.store.exports import Exports, Selection

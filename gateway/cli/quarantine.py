@@ -18,8 +18,8 @@ from gateway.cli.options import json_option, print_json
 from gateway.errors import InvalidInput
 from gateway.model.event import JsonObject
 from gateway.model.scope import Scope
-from gateway.pipeline.messages import parse_time
 from gateway.pipeline.replaying import MAX_ROWS, Replayed, Replays
+from gateway.pipeline.times import parse_time
 from gateway.settings import read_settings
 from gateway.store.database import Document
 from gateway.store.quarantine import QuarantineFilter

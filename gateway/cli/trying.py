@@ -26,6 +26,7 @@ from gateway.pipeline.messages import Origin, Unacceptable, read_message
 from gateway.plugin import Answer, Context, Delivered, Destination, Duplicate, HttpFailed, Item, Message, Skip
 from gateway.plugin.configuring import Configured
 from gateway.settings import read_settings
+from gateway.store.events import from_document
 
 _SECONDS = 60.0
 _BODY_CHARS = 2_000
@@ -87,10 +88,9 @@ def _json(file: Path) -> Any:
 def _event(message: Any, workspace: str, now: int) -> Event:
     origin = Origin(workspace, "plugin try", now, None, read_settings().max_event_bytes, correct_skew=False)
     try:
-        event, _ = read_message(message, origin, seq=0, fallback_id=lambda: "a-sample")
+        return from_document(read_message(message, origin, seq=0, fallback_id=lambda: "a-sample"))
     except Unacceptable as error:
         raise InvalidInput(f"The event cannot be taken: {error}") from None
-    return event
 
 
 async def _try(configured: Configured, event: Event, clock: ServerClock, dry_run: bool) -> bool:

@@ -29,7 +29,7 @@ from gateway.collect.translating import (
 )
 from gateway.errors import InvalidInput
 from gateway.model.event import JsonObject, Receipt
-from gateway.pipeline.messages import parse_time
+from gateway.pipeline.times import parse_time
 
 _FORM = 'Send {"api_key": "wk_…", "events": […]}.'
 _PLACES = {

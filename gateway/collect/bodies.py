@@ -32,9 +32,11 @@ _PATIENCE = 4
 #: Whoever is silent for so long is not sending, and gets the answer.
 _SILENT_SECONDS = 0.5
 
+_SEND_ONE = 'Send one, such as {"userId": "…", "event": "…"}.'
 _GZIP = 16 + zlib.MAX_WBITS
 # Every digit becomes a zero, all else but the minus a blank: then a long number is found at the speed of a search.
 _DIGITS = bytes(ord("0") if chr(byte).isdecimal() else byte if byte == ord("-") else ord(" ") for byte in range(256))
+_LONG = b"0" * 19
 _MAX_DIGITS = 4_000
 
 
@@ -183,14 +185,22 @@ def _broken(what: str) -> InvalidInput:
 # -- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def read_object(body: bytes, hint: str = 'Send one, such as {"userId": "…", "event": "…"}.') -> JsonObject:
+def read_object(body: bytes, hint: str = _SEND_ONE) -> JsonObject:
     """The JSON object in a body; raises InvalidInput for anything else."""
+    return read_plain_object(body, hint)[0]
+
+
+def read_plain_object(body: bytes, hint: str = _SEND_ONE) -> tuple[JsonObject, bool]:
+    """The same, and whether it is plain: without a backslash, strictly JSON, every number in the range of 64 bits.
+
+    In what is plain nothing but keys can be wrong: no surrogate stands alone, nothing is NUL, nothing is NaN.
+    """
     if not body or body.isspace():
         raise InvalidInput("The body is empty, and no JSON object.", hint=hint)
-    value = read_json(body)
+    value, plain = _read(body)
     if not isinstance(value, dict):
         raise InvalidInput("The body is no JSON object.", hint=hint)
-    return value
+    return value, plain and b"\\" not in body
 
 
 def read_json(text: bytes) -> Any:
@@ -198,22 +208,28 @@ def read_json(text: bytes) -> Any:
 
     Raises InvalidInput for what is not UTF-8, not JSON, or nested deeper than 512 levels.
     """
-    if _may_hold_long_integer(text):
+    return _read(text)[0]
+
+
+def _read(text: bytes) -> tuple[Any, bool]:
+    """JSON, and whether it is strictly that, with all its integers far from the ends of 64 bits."""
+    digits = text.translate(_DIGITS)
+    plain = _LONG not in digits
+    if not plain and _may_hold_long_integer(digits):
         value = _read_leniently(text)
     else:
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
-            value = _read_leniently(text)
+            value, plain = _read_leniently(text), False
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _deeper_than(MAX_DEPTH, value):
         raise _too_deep()
-    return value
+    return value, plain
 
 
-def _may_hold_long_integer(text: bytes) -> bool:
+def _may_hold_long_integer(digits: bytes) -> bool:
     """Whether there may be an integer outside of -2^63 … 2^64-1, which orjson would round to a float."""
-    digits = text.translate(_DIGITS)
-    return b"0" * 20 in digits or b"-" + b"0" * 19 in digits
+    return b"0" * 20 in digits or b"-" + _LONG in digits
 
 
 def _read_leniently(text: bytes) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from gateway.collect.lines import Refused
 from gateway.errors import InvalidInput
 from gateway.model.event import JsonObject
-from gateway.pipeline.messages import parse_time
+from gateway.pipeline.times import parse_time
 
 FIELDS = ("userId", "anonymousId", "event", "timestamp", "messageId", "type", "name")
 OBJECTS = ("properties", "traits", "context")

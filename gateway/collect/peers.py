@@ -69,6 +69,8 @@ class Peers:
 
     def trusts(self, address: str | None) -> bool:
         """Whether this is the address of a trusted proxy."""
+        if not self._trusted:
+            return False
         try:
             parsed = ip_address(address or "")
         except ValueError:

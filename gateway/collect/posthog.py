@@ -31,7 +31,7 @@ from gateway.collect.translating import (
 )
 from gateway.errors import InvalidInput
 from gateway.model.event import JsonObject, Receipt
-from gateway.pipeline.messages import parse_time
+from gateway.pipeline.times import parse_time
 
 _PLACES = {
     "$app_build": ("app", "build"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -12,7 +11,7 @@ from starlette.types import Scope
 
 from gateway.access.keys import KeyRing
 from gateway.collect.answers import REFUSED, Get, Post, answer, door
-from gateway.collect.bodies import Bodies, read_object
+from gateway.collect.bodies import Bodies, read_plain_object
 from gateway.collect.elements import Elements
 from gateway.collect.peers import Peers
 from gateway.collect.senders import Senders, query_value
@@ -20,7 +19,7 @@ from gateway.errors import InvalidInput, NotFound, Unauthenticated
 from gateway.model.event import CALLS, EventType, JsonObject, Problem, Receipt
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.intake import Intake
-from gateway.pipeline.messages import parse_time
+from gateway.pipeline.times import parse_time
 from gateway.settings import Settings
 
 _SHARED = ("context", "integrations")
@@ -54,14 +53,15 @@ class Call:
     async def __call__(self, scope: Scope, headers: Headers, body: bytes) -> Response:
         # Asked before the body is parsed: strangers shall not cost much.
         key = await self._senders.of_headers(headers)
-        content = read_object(body)
+        content, plain = read_plain_object(body)
         if key is None:
             key = await self._senders.of_value(content.get("writeKey") or query_value(scope), headers)
         messages = self._batch(content) if self._kind is None else [_message(content, self._kind)]
         sent_at = parse_time(content.get("sentAt"))
-        delivery = self._senders.delivery(key, messages, scope, headers, body=body, sent_at=sent_at)
-        if messages is content.get("batch"):
-            delivery = replace(delivery, raw=Elements(body, "batch").of)
+        raw = Elements(body, "batch").of if messages is content.get("batch") else None
+        delivery = self._senders.delivery(
+            key, messages, scope, headers, body=body, sent_at=sent_at, raw=raw, plain=plain
+        )
         return answer(_reply(await self._intake.ingest(delivery)))
 
     def _batch(self, content: JsonObject) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -75,10 +75,13 @@ class Senders:
         *,
         body: bytes | None = None,
         sent_at: int | None = None,
+        raw: Callable[[int], bytes | None] | None = None,
+        plain: bool = False,
     ) -> Delivery:
         """What intake takes: the messages of one request, counted against the key's rate. Raises RateLimited.
 
-        `body` and `sent_at` tell a retry of messages without an id from a second, equal request.
+        `body` and `sent_at` tell a retry of messages without an id from a second, equal request; `raw` gives the bytes
+        that a message was sent as, `plain` is what read_plain_object found of the body.
         """
         self._keyring.spend(key, len(messages))
         return Delivery(
@@ -89,6 +92,8 @@ class Senders:
             body_digest=None if body is None else blake2b(body, digest_size=16).digest(),
             peer=self._peers.of_request(scope, headers),
             user_hash_secret=key.user_hash_secret,
+            raw=raw,
+            plain=plain,
         )
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from gateway.clock import random_id
 from gateway.model.event import JsonObject
 from gateway.model.identity import MAX_ID_CHARS, digest
-from gateway.pipeline.messages import MAX_MESSAGE_ID_CHARS, parse_time
+from gateway.pipeline.messages import MAX_MESSAGE_ID_CHARS
+from gateway.pipeline.times import parse_time
 
 #: Where a vendor's property belongs in the context: one name, or the name of an object and one inside it.
 Places = Mapping[str, tuple[str, ...]]

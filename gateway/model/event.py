@@ -195,4 +195,11 @@ class Receipt:
     consistency_token: str | None = None
 
     def counts(self) -> Mapping[str, int]:
-        return {verdict.value: getattr(self, verdict.value) for verdict in Verdict}
+        """How many had which verdict, all five in the order of Verdict."""
+        return {
+            "accepted": self.accepted,
+            "duplicate": self.duplicate,
+            "conflict": self.conflict,
+            "quarantined": self.quarantined,
+            "refused": self.refused,
+        }

@@ -101,12 +101,11 @@ class Decision:
 
 def digest(*parts: str | bytes) -> bytes:
     """16-byte BLAKE2b over length-prefixed parts, so that ("ab", "c") and ("a", "bc") differ."""
-    hashed = blake2b(digest_size=16)
+    whole = b""
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        hashed.update(len(raw).to_bytes(4, "big"))
-        hashed.update(raw)
-    return hashed.digest()
+        whole += len(raw).to_bytes(4, "big") + raw
+    return blake2b(whole, digest_size=16).digest()
 
 
 def key_of(workspace: str, sk: str) -> bytes:

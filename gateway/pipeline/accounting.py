@@ -87,9 +87,13 @@ class Accounts:
         finally:
             page.under_way -= 1
 
+    def is_open(self, page: _Page) -> bool:
+        """Whether `opened` would return at once."""
+        return self._store is None or page.open(self._clock.now())
+
     async def opened(self, page: _Page) -> None:
         """Return when the row is durably open; almost always at once. Raises Unavailable."""
-        if self._store is None or page.open(self._clock.now()):
+        if self.is_open(page):
             return
         page.totals.opened += 1
         page.changed = True

@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from gateway.clock import Clock, random_id
@@ -29,13 +29,11 @@ from gateway.pipeline.screening import MOST_NAMED, named_in, screened, stamp
 from gateway.pipeline.withheld import NOTHING, Withheld, with_ip, withhold
 from gateway.privacy import Privacy
 from gateway.store.database import Document
-from gateway.store.events import Events, to_document
+from gateway.store.events import Events
 from gateway.store.quarantine import Quarantine
 
 #: More than this of one message is kept nowhere; MongoDB's own limit is 16 MB for a row with all that is in it.
 MAX_KEPT_BYTES = 8_000_000
-_STORED = frozenset({Verdict.ACCEPTED, Verdict.DUPLICATE})
-_lane_of = lru_cache(10_000)(lane_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,9 @@ class Delivery:
 
     `seqs` and `message_ids`, one per message, are given by imports, which number their rows themselves. `peer` is
     who made the request; with `user_hash_secret` messages must prove their userIds. `raw` gives the bytes that a
-    message was sent as, where the door can tell them; it is asked for those that are quarantined. `system`: they are
-    the gateway's own, of the types that nobody can send. `decisions`: merges and splits may be among them, because an
+    message was sent as, where the door can tell them; it is asked for those that are quarantined. `plain`: no text
+    in them can be without UTF-8 or hold a NUL, no number is beyond 64 bits or none. `system`: they are the gateway's
+    own, of the types that nobody can send. `decisions`: merges and splits may be among them, because an
     operator takes back what an export wrote.
     """
 
@@ -75,6 +74,7 @@ class Delivery:
     system: bool = False
     decisions: bool = False
     raw: Callable[[int], bytes | None] | None = None
+    plain: bool = False
     replay: Replay | None = None
 
 
@@ -119,13 +119,17 @@ class Intake:
         if self._privacy is not None and not delivery.system:
             await stamp(self._privacy, delivery.workspace, documents)
         with self._accounts.page(delivery.workspace, delivery.source, origin.received_at) as page:
-            for _, row in documents if delivery.replay is None else ():
+            rows = [row for _, row in documents]
+            for row in rows if delivery.replay is None else ():
                 row["run"] = page.totals.run
-            commit, problems, _ = await asyncio.gather(
-                self._commits.store([row for _, row in documents]),
-                self._keep(delivery, origin, problems, "read"),
-                self._accounts.opened(page),
-            )
+            if problems or not self._accounts.is_open(page):
+                commit, problems, _ = await asyncio.gather(
+                    self._commits.store(rows),
+                    self._keep(delivery, origin, problems, "read"),
+                    self._accounts.opened(page),
+                )
+            else:  # as mostly: nothing to wait for but the one insert
+                commit = await self._commits.store(rows)
             conflicts, unstorable = _late_problems(documents, commit)
             problems += await self._keep(delivery, origin, conflicts, "dedup") if conflicts else []
             problems += await self._keep(delivery, origin, unstorable, "store") if unstorable else []
@@ -187,6 +191,7 @@ class Intake:
             user_hash_secret=delivery.user_hash_secret,
             system=delivery.system,
             decisions=delivery.decisions,
+            plain=delivery.plain,
         )
 
     def _read(self, delivery: Delivery, origin: Origin) -> tuple[list[tuple[int, Document]], list[Problem]]:
@@ -202,7 +207,7 @@ class Intake:
         for index, sent in enumerate(delivery.messages):
             message, withheld = withhold(sent)
             try:
-                event, escape = read_message(
+                document = read_message(
                     message,
                     origin if delivery.replay is None else _held(origin, delivery.replay, index),
                     seq=seqs[index],
@@ -210,7 +215,6 @@ class Intake:
                     withheld=withheld,
                     addresses=self._addresses,
                 )
-                document = to_document(event, escape=escape)
                 if delivery.replay is not None:
                     document |= {"receivedAt": origin.received_at, "heldSince": delivery.replay.received_at[index]}
                 documents.append((index, document))
@@ -276,10 +280,14 @@ def _token(documents: list[tuple[int, Document]], commit: Commit) -> str | None:
     if commit.time is None:
         return None
     stored = zip(documents, commit.verdicts, strict=True)
-    owners = {(row["workspace"], row["sk"]) for (_, row), verdict in stored if verdict in _STORED}
-    if not owners:
+    # Identity, not membership: an enum's hash is a call of Python.
+    lanes = frozenset(
+        lane_of(row["workspace"], row["sk"])
+        for (_, row), verdict in stored
+        if verdict is Verdict.ACCEPTED or verdict is Verdict.DUPLICATE
+    )
+    if not lanes:
         return None
-    lanes = frozenset(_lane_of(workspace, sk) for workspace, sk in owners)
     return ConsistencyToken(commit.time.time, commit.time.inc, lanes).encode()
 
 
@@ -287,6 +295,8 @@ def _late_problems(documents: list[tuple[int, Document]], commit: Commit) -> tup
     """Conflicts, and what MongoDB would not store."""
     conflicts: list[Problem] = []
     unstorable: list[Problem] = []
+    if commit.verdicts.count(Verdict.ACCEPTED) == len(documents):  # as mostly
+        return conflicts, unstorable
     for (index, row), verdict in zip(documents, commit.verdicts, strict=True):
         if verdict is Verdict.CONFLICT:
             told = "This messageId was used before with other content; give every event its own."

@@ -1,4 +1,4 @@
-"""From one sent message to an event, or to the reason why it cannot be one.
+"""From one sent message to an event as it is stored, or to the reason why it cannot be one.
 
 A message is what the Segment specification's six calls send. Whatever is wrong with one message stays with it.
 """
@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from gateway.model.event import CALLS, DECISIONS, SYSTEM_TYPES, Event, EventType, JsonObject
+from gateway.model.event import CALLS, DECISIONS, SYSTEM_SK, SYSTEM_TYPES, EventType, JsonObject
 from gateway.model.identity import MAX_ID_CHARS, SURROGATE, digest
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.clients import NOBODY, Peer, client_of
+from gateway.pipeline.times import corrected, time_in
 from gateway.pipeline.withheld import NOTHING, Withheld
+from gateway.store.database import Document
+from gateway.store.events import escaped
 
 MAX_DEPTH = 32
 MAX_KEYS = 256
@@ -26,7 +28,6 @@ MAX_KEY_BYTES = 128
 MAX_MESSAGE_ID_CHARS = 100
 MAX_INT = 2**63 - 1
 MIN_INT = -(2**63)
-SKEW_MS = 60_000
 
 _TYPES = {kind.value: kind for kind in CALLS}
 #: What the gateway itself may store.
@@ -37,10 +38,10 @@ _MOST_DECIDED = 1_000
 _SK = re.compile(rf"[ua]:.{{1,{MAX_ID_CHARS}}}", re.DOTALL)
 # Every digit becomes a zero: a long number is then found at the speed of a search.
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_KEYS = re.compile(rb'"([^"]*+)":')
 #: Keys that were seen to need nothing: the same few come with every event.
-_plain_keys: set[bytes] = set()
+_plain_keys: set[str] = set()
 _MOST_PLAIN_KEYS = 10_000
+_PLAIN_JSON = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
 _NOT_CONTENT = frozenset({"sentAt", "receivedAt", "writeKey"})
 _PLACED_ALWAYS = _NOT_CONTENT | {
     *("type", "messageId", "userId", "anonymousId", "previousId", "groupId"),
@@ -62,7 +63,8 @@ class Unacceptable(Exception):
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a message came from. Times are milliseconds. `system`: the gateway itself, on an operator's behalf;
-    `decisions`: a file of an operator's, in which merges and splits may stand, as an export holds them."""
+    `decisions`: a file of an operator's, in which merges and splits may stand, as an export holds them. `plain`: the
+    door has seen that nothing but keys can need cleaning."""
 
     workspace: str
     source: str
@@ -74,6 +76,7 @@ class Origin:
     user_hash_secret: str | None = None
     system: bool = False
     decisions: bool = False
+    plain: bool = False
 
 
 @dataclass(slots=True)
@@ -93,11 +96,64 @@ def read_message(
     fallback_id: Callable[[], str],
     withheld: Withheld = NOTHING,
     addresses: Addresses = _NO_DATABASE,
-) -> tuple[Event, bool]:
-    """The event a message says, and whether its keys need escaping before they are stored.
+) -> Document:
+    """The event a message says, in its stored form (store/events.py).
 
     `withheld` is what `withhold` took out of it. Raises Unacceptable.
     """
+    kind = _kind(message, origin)
+    content, canonical, cleaning = _content(message, plain=origin.plain)
+    _check_size(kind, content, canonical, origin)
+    user_id, anonymous_id = _sender(content, withheld, origin.user_hash_secret)
+    message_id = _message_id(content) or fallback_id()
+    sent_at = time_in(message, "sentAt", cleaning.flags) or origin.sent_at
+    timestamp = time_in(content, "timestamp", cleaning.flags)
+    original = time_in(content, "originalTimestamp", cleaning.flags)
+    context = _object(content, "context")
+    client = client_of(context, content.get("channel"), withheld, origin.peer, addresses)
+    if withheld.ip is not None and "ip" in client:
+        context = {**context, "ip": client["ip"]}
+    guard = escaped if cleaning.escape else _as_is
+    document = {
+        "_id": digest(origin.workspace, origin.source, message_id),
+        "workspace": origin.workspace,
+        "source": origin.source,
+        "messageId": message_id,
+        "type": message["type"],
+        "name": _name(content, kind),
+        "userId": user_id,
+        "anonymousId": anonymous_id,
+        "previousId": _previous_id(content, kind),
+        "groupId": _identifier(content, "groupId"),
+        "sk": _sk(message["type"], user_id, anonymous_id),
+        "at": corrected(timestamp, original, sent_at, origin.received_at, skew=origin.correct_skew),
+        "seq": seq,
+        "receivedAt": origin.received_at,
+        "sentAt": sent_at,
+        "originalTimestamp": timestamp if original is None else original,
+        "timestamp": timestamp,
+        "properties": guard(_object(content, "properties")),
+        "traits": guard(_traits(content, kind)),
+        "context": guard(context),
+        "extra": guard(_extra(content, kind)),
+        "client": client,
+        "hash": digest(canonical),
+        "flags": sorted(cleaning.flags),
+    }
+    return {"escaped": True, **document} if cleaning.escape else document
+
+
+def _sk(word: str, user_id: str | None, anonymous_id: str | None) -> str:
+    """What it is stored under: as Identity.sk and Event.sk say, without making either."""
+    sk = f"a:{anonymous_id}" if user_id is None else f"u:{user_id}"
+    return SYSTEM_SK + sk if word in _SYSTEM_TYPES else sk
+
+
+def _as_is(value: JsonObject) -> JsonObject:
+    return value
+
+
+def _kind(message: Any, origin: Origin) -> EventType:
     if not isinstance(message, dict):
         raise Unacceptable("not_an_object", 'A message must be a JSON object such as {"type": "track", …}.')
     sent_type = message.get("type")
@@ -105,54 +161,28 @@ def read_message(
     kind = kinds.get(sent_type) if isinstance(sent_type, str) else None
     if kind is None:
         raise Unacceptable("unknown_type", f"`type` must be one of {', '.join(_TYPES)}.")
-    content, canonical, cleaning = _content(message)
-    if kind in DECISIONS and not origin.system:
+    return kind
+
+
+def _check_size(kind: EventType, content: JsonObject, canonical: bytes, origin: Origin) -> None:
+    if origin.decisions and kind in DECISIONS and not origin.system:
         _check_decision(content)
     elif len(canonical) > origin.max_event_bytes and not origin.system:
         raise Unacceptable(
             "event_too_large",
             f"The event has {len(canonical):,} bytes; the limit is {origin.max_event_bytes:,}. Send less in it.",
         )
+
+
+def _sender(content: JsonObject, withheld: Withheld, secret: str | None) -> tuple[str | None, str | None]:
+    """userId and anonymousId, at least one of them."""
     user_id = _identifier(content, "userId")
     anonymous_id = _identifier(content, "anonymousId")
     if user_id is None and anonymous_id is None:
         raise Unacceptable("no_identity", "A message needs a `userId` or an `anonymousId`.")
-    if origin.user_hash_secret is not None and user_id is not None:
-        _check_user_hash(withheld, user_id, origin.user_hash_secret)
-    message_id = _message_id(content) or fallback_id()
-    sent_at = _time(message, "sentAt", cleaning.flags) or origin.sent_at
-    timestamp = _time(content, "timestamp", cleaning.flags)
-    original = _time(content, "originalTimestamp", cleaning.flags)
-    context = _object(content, "context")
-    client = client_of(context, content.get("channel"), withheld, origin.peer, addresses)
-    if withheld.ip is not None and "ip" in client:
-        context = {**context, "ip": client["ip"]}
-    event = Event(
-        id=digest(origin.workspace, origin.source, message_id),
-        workspace=origin.workspace,
-        source=origin.source,
-        message_id=message_id,
-        type=kind,
-        name=_name(content, kind),
-        user_id=user_id,
-        anonymous_id=anonymous_id,
-        previous_id=_previous_id(content, kind),
-        group_id=_identifier(content, "groupId"),
-        at=_at(timestamp, original, sent_at, origin),
-        seq=seq,
-        received_at=origin.received_at,
-        sent_at=sent_at,
-        original_timestamp=timestamp if original is None else original,
-        timestamp=timestamp,
-        properties=_object(content, "properties"),
-        traits=_traits(content, kind),
-        context=context,
-        extra={key: value for key, value in content.items() if key not in _PLACED[kind is EventType.TRACK]},
-        client=client,
-        content_hash=digest(canonical),
-        flags=tuple(sorted(cleaning.flags)),
-    )
-    return event, cleaning.escape
+    if secret is not None and user_id is not None:
+        _check_user_hash(withheld, user_id, secret)
+    return user_id, anonymous_id
 
 
 def _check_decision(content: JsonObject) -> None:
@@ -191,17 +221,19 @@ def _check_user_hash(withheld: Withheld, user_id: str, secret: str) -> None:
         )
 
 
-def _content(message: JsonObject) -> tuple[JsonObject, bytes, _Cleaning]:
+def _content(message: JsonObject, *, plain: bool = False) -> tuple[JsonObject, bytes, _Cleaning]:
     """What the message says whenever it is sent, its canonical JSON, and what had to be cleaned in it.
 
     Most messages need no cleaning, and a look at their canonical JSON proves it at a fraction of the cost.
     """
-    content = {key: value for key, value in message.items() if key not in _NOT_CONTENT}
+    content = message
+    if not _NOT_CONTENT.isdisjoint(message):
+        content = {key: value for key, value in message.items() if key not in _NOT_CONTENT}
     cleaning = _Cleaning(set())
     try:
-        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-        clean = not _suspect(canonical)
-    except TypeError:  # lone surrogates, long integers, deep nesting
+        canonical = orjson.dumps(content, option=_PLAIN_JSON)
+        clean = not _suspect(content, None if plain else canonical)
+    except TypeError:  # lone surrogates, long integers, deep nesting, what is no plain JSON
         clean = False
     if not clean:
         content = _clean(content, cleaning, 1)
@@ -209,22 +241,43 @@ def _content(message: JsonObject) -> tuple[JsonObject, bytes, _Cleaning]:
     return content, canonical, cleaning
 
 
-def _suspect(canonical: bytes) -> bool:
+def _suspect(content: JsonObject, canonical: bytes | None) -> bool:
     """Whether there may be anything for `_clean` to do; False is certain.
 
-    Without a backslash quotes delimit, and `":` stands behind keys alone. NaN is written as null.
+    NaN is written as null. Without canonical JSON the content is known to be plain but for its keys.
     """
-    if b"\\" in canonical or b"null" in canonical or b"0" * 19 in canonical.translate(_DIGITS):
+    if canonical is not None and (
+        b"\\" in canonical or b"null" in canonical or b"0" * 19 in canonical.translate(_DIGITS)
+    ):
         return True
-    keys = _KEYS.findall(canonical)
-    if len(keys) > MAX_KEYS or canonical.count(b"{") + canonical.count(b"[") > MAX_DEPTH:
-        return True
-    if not _plain_keys.issuperset(keys):
-        if any(len(key) > MAX_KEY_BYTES or b"." in key or b"$" in key for key in keys):
-            return True
-        if len(_plain_keys) < _MOST_PLAIN_KEYS:
-            _plain_keys.update(keys)
-    return False
+    return not _plain(content)
+
+
+def _plain(content: JsonObject) -> bool:
+    """Whether no key in it needs anything, and there are few; of what orjson writes without looking at subclasses."""
+    keys = 0
+    waiting: list[Any] = [content]
+    for value in waiting:  # which grows
+        items: Iterable[Any] = value
+        if type(value) is dict:
+            keys += len(value)
+            if keys > MAX_KEYS or not (_plain_keys.issuperset(value) or _plain_too(value)):
+                return False
+            items = value.values()
+        for item in items:
+            if (kind := type(item)) is dict or kind is list:
+                waiting.append(item)
+        if len(waiting) > MAX_DEPTH:
+            return False
+    return True
+
+
+def _plain_too(keys: Iterable[str]) -> bool:
+    if any("." in key or "$" in key or len(key.encode()) > MAX_KEY_BYTES for key in keys):
+        return False
+    if len(_plain_keys) < _MOST_PLAIN_KEYS:
+        _plain_keys.update(keys)
+    return True
 
 
 def _clean(value: Any, cleaning: _Cleaning, depth: int) -> Any:
@@ -285,10 +338,12 @@ def _too_big() -> Unacceptable:
 
 def _identifier(message: JsonObject, key: str) -> str | None:
     value = message.get(key)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     if value is None or value == "":
         return None
+    if type(value) is str and len(value) <= MAX_ID_CHARS:  # as mostly
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         raise Unacceptable("wrong_type", f"`{key}` must be a string.")
     if len(value) > MAX_ID_CHARS:
@@ -331,55 +386,15 @@ def _object(message: JsonObject, key: str) -> JsonObject:
     return value
 
 
+def _extra(content: JsonObject, kind: EventType) -> JsonObject:
+    """What has no place of its own."""
+    placed = _PLACED[kind is EventType.TRACK]
+    return {} if placed.issuperset(content) else {key: value for key, value in content.items() if key not in placed}
+
+
 def _traits(message: JsonObject, kind: EventType) -> JsonObject:
     """An identify's traits; RudderStack's SDKs send them in the context."""
     traits = _object(message, "traits")
     if traits or kind is not EventType.IDENTIFY:
         return traits
     return _object(_object(message, "context"), "traits")
-
-
-def _time(message: JsonObject, key: str, flags: set[str]) -> int | None:
-    """Milliseconds; None and a flag for what is no time."""
-    value = message.get(key)
-    if value is None:
-        return None
-    parsed = parse_time(value)
-    if parsed is None:
-        flags.add("clock_suspect")
-    return parsed
-
-
-def parse_time(value: object) -> int | None:
-    """ISO 8601 (no zone means UTC) or a number of seconds or milliseconds since 1970, as milliseconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        milliseconds = value if abs(value) >= 1e11 else value * 1000
-        return int(milliseconds) if 0 <= milliseconds < 253_402_300_800_000 else None
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        seconds = moment.timestamp()
-    except (OverflowError, ValueError):
-        return None
-    return round(seconds * 1000) if seconds >= 0 else None
-
-
-def _at(timestamp: int | None, original: int | None, sent_at: int | None, origin: Origin) -> int:
-    """The event's time by our clock, at most 60 s past its arrival.
-
-    One time stamp, whatever its name, is the sender's clock: corrected by `sentAt` beyond 60 s of skew. Of two that
-    differ `timestamp` is when it happened and stays (RudderStack's rule): somebody corrected it, or told it on purpose.
-    """
-    at = original if timestamp is None else timestamp
-    if at is None:
-        return origin.received_at
-    told = timestamp is not None and original is not None and timestamp != original
-    if origin.correct_skew and not told and sent_at is not None and abs(origin.received_at - sent_at) > SKEW_MS:
-        at = origin.received_at - (sent_at - at)
-    return max(0, min(at, origin.received_at + SKEW_MS))

@@ -39,6 +39,7 @@ class RunningGateway:
     port: int
     write_key: str = ""
     api_key: str = ""
+    program: tuple[str, ...] = ("-m", "gateway")
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property
@@ -63,7 +64,7 @@ class RunningGateway:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--port", str(self.port)],
+            [sys.executable, *self.program, "serve", "--port", str(self.port)],
             env=self.environment,
             cwd=ROOT,
             stdout=subprocess.PIPE,

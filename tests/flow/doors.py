@@ -99,9 +99,11 @@ async def new_database(mongo_uri: str) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def open_doors(database: Database, settings: Settings = SETTINGS) -> AsyncIterator[Doors]:
+async def open_doors(
+    database: Database, settings: Settings = SETTINGS, *, workspace: str | None = None
+) -> AsyncIterator[Doors]:
     """Doors of a new workspace, with a write key and an API key that may do everything."""
-    workspace = f"w{uuid.uuid4().hex}"
+    workspace = workspace or f"w{uuid.uuid4().hex}"
     clock = FrozenClock(NOW)
     keyring, tokens = KeyRing(Keys(database), clock), Tokens("s" * 43, clock)
     write_key = await keyring.create_write_key(workspace, "web")

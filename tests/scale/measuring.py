@@ -16,10 +16,8 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from gateway.model.event import Event
 from gateway.pipeline.messages import Origin, read_message
 from gateway.store.database import Database, Document
-from gateway.store.events import to_document
 from gateway.testing.simulate import Emission, Population
 from tests.flow.conftest import RunningGateway
 
@@ -39,9 +37,7 @@ def documents(emissions: Iterable[Emission], workspace: str, source: str, *, fir
     """The messages as intake would store them now."""
     origin = Origin(workspace, source, int(time.time() * 1000), None, 32_768)
     for number, emission in enumerate(emissions, first):
-        event, escape = read_message(emission.message, origin, seq=number, fallback_id=lambda: "x")
-        assert isinstance(event, Event)
-        yield to_document(event, escape=escape)
+        yield read_message(emission.message, origin, seq=number, fallback_id=lambda: "x")
 
 
 def say(capsys: pytest.CaptureFixture[str], title: str, rows: list[tuple[str, str]]) -> None:

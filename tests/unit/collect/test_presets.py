@@ -13,6 +13,7 @@ from gateway.collect.mapping import Mapping, Preset
 from gateway.collect.presets import EXPORTS, XesLog, about, preset
 from gateway.errors import InvalidInput
 from gateway.pipeline.messages import Origin, read_message
+from gateway.store.events import from_document
 
 SEGMENT: dict[str, Any] = {
     "_metadata": {"bundled": []},
@@ -73,7 +74,7 @@ def message(name: str, row: dict[str, Any], *maps: str) -> Any:
 @pytest.mark.parametrize("name", EXPORTS)
 def test_a_row_of_each_export_is_an_event_of_its_time(name: str) -> None:
     origin = Origin("w", "s", 2_000_000_000_000, None, 32_768, correct_skew=False)
-    event, _ = read_message(message(name, ROWS[name]), origin, seq=0, fallback_id=lambda: "none")
+    event = from_document(read_message(message(name, ROWS[name]), origin, seq=0, fallback_id=lambda: "none"))
     assert event.name.lower() == "order completed"
     assert event.at == 1_710_325_274_000
     assert event.properties["total"] == 9.5

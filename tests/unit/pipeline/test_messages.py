@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import Any
@@ -11,9 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.collect.bodies import read_plain_object
+from gateway.errors import InvalidInput
 from gateway.model.event import CALLS, DECISIONS, SYSTEM_TYPES, Event
 from gateway.pipeline import messages
-from gateway.pipeline.messages import Origin, Unacceptable, parse_time, read_message
+from gateway.pipeline.messages import Origin, Unacceptable, read_message
+from gateway.pipeline.times import parse_time
+from gateway.store.events import from_document, to_document
 
 RECEIVED = 1_780_000_000_000
 MINUTE = 60_000
@@ -25,7 +30,7 @@ def origin(**changes: Any) -> Origin:
 
 
 def read(message: Any, **changes: Any) -> Event:
-    return read_message(message, origin(**changes), seq=1, fallback_id=lambda: "made-up")[0]
+    return from_document(read_message(message, origin(**changes), seq=1, fallback_id=lambda: "made-up"))
 
 
 def track(**more: Any) -> dict[str, Any]:
@@ -231,14 +236,61 @@ def test_the_short_cut_for_clean_messages_changes_nothing(properties: dict[str, 
 
     short = outcome()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(messages, "_suspect", lambda canonical: True)
+        patch.setattr(messages, "_suspect", lambda content, canonical: True)
         assert outcome() == short
+
+
+@given(st.dictionaries(st.text(max_size=3), AWKWARD, max_size=4))
+def test_what_a_door_says_of_a_plain_body_changes_nothing(properties: dict[str, Any]) -> None:
+    body = json.dumps(track(properties=properties), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    try:
+        message, plain = read_plain_object(body)
+    except InvalidInput:
+        return
+
+    def outcome(plain: bool) -> Any:
+        try:
+            return read_message(message, origin(plain=plain), seq=1, fallback_id=lambda: "made-up")
+        except Unacceptable as reason:
+            return reason.code
+
+    assert outcome(plain) == outcome(False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"\\ud800"', '"\\u0000"', "NaN", "-Infinity", "1e400", str(2**63), str(-(2**63) - 1), "9" * 30, "0." + "1" * 25],
+)
+def test_a_body_with_anything_to_mend_is_not_plain(text: str) -> None:
+    assert not read_plain_object(f'{{"a": {text}}}'.encode())[1]
+
+
+def test_a_body_of_ordinary_json_is_plain() -> None:
+    body = '{"a": [1, -2.5, 1e9, null, true, {"é.$": "grün 2026-01-05T10:00:00.123Z"}], "b": 123456789012345678}'
+    assert read_plain_object(body.encode())[1]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        track(),
+        track(anonymousId="a", properties={"a": {"b": [1]}}, traits={"t": 1}, context={"os": {"name": "iOS"}}, more=1),
+        track(properties={"a.b": {"$c": 1}}, timestamp="never"),
+        {"type": "page", "anonymousId": "a", "messageId": "m", "sentAt": RECEIVED},
+    ],
+)
+def test_the_stored_form_is_that_of_the_event(message: Any) -> None:
+    document = read_message(message, origin(), seq=1, fallback_id=lambda: "made-up")
+    event = from_document(document)
+    again = to_document(event, escape="escaped" in document)
+    assert list(again.items()) == list(document.items())
 
 
 def test_the_short_cut_is_not_slow_on_hostile_text() -> None:
     for text in ("." * 30_000, '"' * 15_000, "$a" * 15_000, "1" * 18 + "x" * 30_000, ":1.1" * 7_000):
         began = time.perf_counter()
-        messages._suspect(orjson.dumps({"a": text, "b": {text[:100]: 1}}))
+        content = {"a": text, "b": {text[:100]: 1}, "c": [{text[:100]: [text]}]}
+        messages._suspect(content, orjson.dumps(content))
         assert time.perf_counter() - began < 0.2
 
 

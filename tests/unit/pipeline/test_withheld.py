@@ -14,6 +14,7 @@ from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.clients import Peer
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
 from gateway.pipeline.withheld import NOTHING, with_ip, withhold
+from gateway.store.events import from_document
 
 SECRET = "a-secret-of-the-key"
 HASH = hmac.new(SECRET.encode(), b"ada", "sha256").hexdigest()
@@ -32,7 +33,8 @@ def message(**more: Any) -> dict[str, Any]:
 def read(sent: Any, *, secret: str | None = None, peer: Peer | None = None, addresses: Addresses | None = None) -> Any:
     origin = Origin("w", "s", 1_780_000_000_000, None, 32_768, peer=peer or Peer(), user_hash_secret=secret)
     rest, withheld = withhold(sent)
-    return read_message(rest, origin, seq=1, fallback_id=str, withheld=withheld, addresses=addresses or Addresses())[0]
+    addresses = addresses or Addresses()
+    return from_document(read_message(rest, origin, seq=1, fallback_id=str, withheld=withheld, addresses=addresses))
 
 
 def refused(sent: Any) -> str:
