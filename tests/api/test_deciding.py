@@ -8,7 +8,7 @@ import pytest
 
 from gateway.api import deciding, following
 from gateway.api.context import Context
-from gateway.api.users import UserBy
+from gateway.api.users import UserBy, user_id_by
 from gateway.model.event import Verdict
 from gateway.model.identity import Identity, user_id_of
 from gateway.pipeline.intake import Delivery
@@ -134,10 +134,10 @@ async def test_a_user_who_moves_while_a_merge_looks_is_found_again(
     await two_people(gateway)
     await gateway.send(track("Home", 150, anonymousId="a tablet"))
     key = await gateway.api_key()
-    found, moved = deciding.user_id_by, []
+    moved: list[str | None] = []
 
     async def then_moves(context: Context, by: UserBy) -> str | None:
-        user = await found(context, by)
+        user = await user_id_by(context, by)
         if not moved:
             moved.append(user)
             await merge(gateway, key, {"userId": "lee"}, {"anonymousId": "a tablet"})

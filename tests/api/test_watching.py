@@ -197,9 +197,11 @@ async def test_a_made_up_cursor_is_refused(gateway: Gateway) -> None:
 async def test_a_user_that_is_empty_is_refused_with_what_to_send(gateway: Gateway, name: str) -> None:
     journeys = "subscription($user: UserBy) { journeyChanged(user: $user) { cursor } }"
     async with gateway.socket(await gateway.api_key()) as socket:
-        for number, (query, variables) in enumerate(
-            [(EVENTS, {"filter": {"user": {name: ""}}}), (journeys, {"user": {name: ""}})]
-        ):
+        asked: list[tuple[str, Json]] = [
+            (EVENTS, {"filter": {"user": {name: ""}}}),
+            (journeys, {"user": {name: ""}}),
+        ]
+        for number, (query, variables) in enumerate(asked):
             await socket.subscribe(query, str(number), **variables)
             (error,) = (await socket.receive())["payload"]["errors"]
             assert (error["extensions"]["code"], "userId" in error["extensions"]["hint"]) == ("INVALID_INPUT", True)
