@@ -11,12 +11,14 @@ import click
 import orjson
 
 from gateway.cli.options import json_option, print_json, setting_options
-from gateway.configuration import Kind, Option, Reading
+from gateway.configuration import Kind, Option, Reading, Tables
 from gateway.configuration.reading import Problem
 from gateway.errors import ContractError, GatewayError
 from gateway.settings import FILE, READER, Settings, explained, look_up_settings
 
 _WIDTH = 60
+#: What stands in a table whose keys the settings do not know.
+_LIKELY_TABLE = 'use = "segment"\nwrite_key = "env:SEGMENT_WRITE_KEY"'
 
 
 @click.group()
@@ -87,6 +89,8 @@ def example_file() -> str:
 
 def _toml(name: str, default: object) -> str:
     kind = READER.kinds[name]
+    if kind.base is Tables:
+        return f"[{name}.analytics]\n{_LIKELY_TABLE}"
     if kind.tables:
         inner = kind.inner or kind
         heading = f"[[{name}]]" if kind.inner else f"[{name}]"

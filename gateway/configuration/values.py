@@ -80,7 +80,7 @@ class Kind:
     @property
     def tables(self) -> bool:
         """Whether values are tables or lists of them."""
-        return bool(self.fields) or (self.inner is not None and self.inner.tables)
+        return bool(self.fields) or self.base is Tables or (self.inner is not None and self.inner.tables)
 
 
 def kind_of(hint: Any, default: object = MISSING) -> Kind:
@@ -137,7 +137,7 @@ def _plain(hint: Any, default: object) -> Kind:
 
 def from_text(kind: Kind, text: str, folder: Path | None = None) -> object:
     """The value that a text of the command line, the environment or a secret's file says; raises Wrong."""
-    if kind.tables or kind.base is Tables or (kind.inner is not None and text.lstrip().startswith("[")):
+    if kind.tables or (kind.inner is not None and text.lstrip().startswith("[")):
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:

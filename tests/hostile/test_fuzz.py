@@ -21,6 +21,7 @@ DOORS = every_door()
 FIELDS = every_field()
 #: Names of files, tickets of streams and keys of flags are not guessed.
 _NOTHING_FOUND = {"GET /assets/{path}", "GET /graphiql/npm/{path}", "DELETE /graphql"}
+_NOTHING_FOUND |= {f"{method} /v1/hooks/{{connector}}" for method in ("GET", "POST", "PUT")}
 _NOTHING_FOUND |= {"GET /ofrep/v1/events", "POST /ofrep/v1/evaluate/flags/{key}"}
 
 
