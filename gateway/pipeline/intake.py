@@ -311,7 +311,8 @@ def _row(
     delivery: Delivery, origin: Origin, problem: Problem, stage: str, original: bytes, withheld: Withheld
 ) -> Document:
     message, fallback_id = delivery.messages[problem.index], _missing_id(delivery, problem.index)
-    # Without an id of its own an equal message is a second one, in quarantine as among events.
+    # Without an id of its own an equal message is a second one, in quarantine as among events; what is no object
+    # never becomes one.
     apart = () if _has_id(message) else (fallback_id,)
     return {
         "_id": digest(delivery.workspace, delivery.source, original, *apart),
@@ -347,7 +348,7 @@ def _held(origin: Origin, replay: Replay, index: int) -> Origin:
 
 
 def _has_id(message: Any) -> bool:
-    return isinstance(message, dict) and message.get("messageId") not in (None, "")
+    return not isinstance(message, dict) or message.get("messageId") not in (None, "")
 
 
 def _missing_id(delivery: Delivery, index: int) -> str:

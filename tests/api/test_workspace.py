@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.clock import ServerClock
@@ -67,9 +68,19 @@ def filters(name: str, command: Any) -> list[Any]:
         return [first.get("$match", first)]
     if name == "insert":
         return list(command.get("documents", []))
-    if name in ("update", "delete"):
-        return [one["q"] for one in command.get(f"{name}s", [])]
+    if name == "update":
+        return [one["q"] | written(one) for one in command["updates"]]
+    if name == "delete":
+        return [one["q"] for one in command["deletes"]]
     return [command.get("filter") or command.get("query") or {}]
+
+
+def written(update: Any) -> dict[str, Any]:
+    """The workspace that an update by `_id` alone writes: what is found so belongs to it (`Database.key`)."""
+    if update["q"].keys() != {"_id"} or not isinstance(update["u"], Mapping):
+        return {}
+    said = {**update["u"].get("$setOnInsert", {}), **update["u"].get("$set", {}), **update["u"]}
+    return {"workspace": said["workspace"]} if "workspace" in said else {}
 
 
 async def test_intake_and_derivation_name_the_workspace(mongo_uri: str) -> None:

@@ -57,7 +57,7 @@ def installed(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Insta
     subprocess.run([*install, "--no-index", "--disable-pip-version-check", str(wheel)], check=True, timeout=PATIENCE)
     folder = made / "elsewhere"
     folder.mkdir()
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAY_", "PYTHON"))}
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAY_", "PYTHON", "PIP_"))}
     settings = {
         "GATEWAY_MONGO_URI": mongo_uri,
         "GATEWAY_DATABASE": f"wheel_{free_port()}",
