@@ -89,7 +89,7 @@ async def test_lost_history_has_its_own_error(store: Database, command: str, cod
             for _ in range(3):
                 await stream.next_batch(1)
 
-    async with failing(store, command, errorCode=code):
+    async with failing(store, command, errorCode=code, namespace=f"{store.name}.events"):
         with pytest.raises(HistoryLost) as lost:
             await follow()
 
