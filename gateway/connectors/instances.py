@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class Instance:
     connector: Connector[Any]
     thread: ConnectorThread = field(init=False)
     _opened: bool = field(default=False, init=False)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
         self.thread = ConnectorThread(self.name)
@@ -69,9 +71,10 @@ class Instance:
 
     async def open(self) -> None:
         """Open it, once; one that decides flags is opened elsewhere. Raises whatever it raises, Late and Blocked."""
-        if not self._opened and not self.evaluates:
-            await self.thread.call(self.connector.open, _OPEN_SECONDS)
-            self._opened = True
+        async with self._opening:  # delivery, requests and queries may all be the first
+            if not self._opened and not self.evaluates:
+                await self.thread.call(self.connector.open, _OPEN_SECONDS)
+                self._opened = True
 
     async def check(self) -> Health:
         """Whether it is well. Raises whatever it raises, Late and Blocked."""

@@ -112,3 +112,17 @@ async def test_what_was_stale_for_long_is_forgotten(enrichments: Enrichments) ->
     clock.advance((300 + 901) * 1_000)
     await ask(enrichments, "a2")
     assert list(enrichments._cache) == ["a2"]
+
+
+async def test_a_connector_is_opened_once_however_many_ask_first(
+    enrichments: Enrichments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    async def slowly() -> None:
+        opened.append(1)
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(crm(enrichments), "open", slowly)
+    await ask(enrichments, "a1", "a2", "a3")
+    assert opened == [1]
