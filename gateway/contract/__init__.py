@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from gateway.contract.differences import Difference, differences, not_raised
 from gateway.contract.durations import duration_in_words, parse_duration
+from gateway.contract.glossary import Term
 from gateway.contract.journeys import JourneyMap, Stage, Touchpoint
 from gateway.contract.kpis import Function, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
 from gateway.contract.loading import Contract, load_contract, load_texts
+from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefinition
 from gateway.contract.rules import Condition, EventRule
 from gateway.contract.schema_root import find_schema_root
 
@@ -14,15 +16,19 @@ __all__ = [
     "Condition",
     "Contract",
     "Difference",
+    "EventDefinition",
     "EventRule",
     "Function",
     "Funnel",
     "FunnelStep",
     "JourneyMap",
     "Kpi",
+    "PlannedProperty",
+    "PropertyDefinition",
     "Satisfied",
     "SessionLength",
     "Stage",
+    "Term",
     "Touchpoint",
     "differences",
     "duration_in_words",

@@ -12,9 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from gateway.contract.durations import parse_duration
+from gateway.contract.glossary import Term
 from gateway.contract.hashing import content_hash
 from gateway.contract.journeys import JourneyMap, Stage, Touchpoint
 from gateway.contract.kpis import Function, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
+from gateway.contract.plan import EventDefinition, PropertyDefinition
 from gateway.contract.rules import OPERATORS, Condition, EventRule
 from gateway.contract.sense import check_sense, check_unique
 from gateway.contract.shape import FileKind, check_shape
@@ -37,6 +39,10 @@ class Contract:
     name: str
     journeys: dict[str, JourneyMap]
     kpis: dict[str, Kpi]
+    #: The tracking plan, by the stem of each file (`order_completed.1`).
+    events: dict[str, EventDefinition] = field(default_factory=dict)
+    properties: dict[str, PropertyDefinition] = field(default_factory=dict)
+    glossary: dict[str, Term] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     journeys_hash: str = field(init=False, repr=False, compare=False)
     hash: str = field(init=False, repr=False, compare=False)
@@ -114,7 +120,7 @@ def _loaded(name: str, shown: str, sources: Mapping[FileKind, Sequence[Source]],
     journeys = [_journey(_content(source)) for source in sources["journey"]]
     kpis = [_kpi(_content(source)) for source in sources["kpi"]]
     files = {"/".join(source.file.split("/")[-2:]): source.text for source in every}
-    return Contract(name, {item.key: item for item in journeys}, {item.key: item for item in kpis}, files)
+    return Contract(name, {item.key: item for item in journeys}, {item.key: item for item in kpis}, files=files)
 
 
 def _files(folder: Path, kind: FileKind) -> tuple[list[Path], list[str]]:

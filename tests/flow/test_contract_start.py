@@ -90,7 +90,7 @@ async def test_the_first_start_needs_a_folder_that_loads(store: Database, mongo_
 
 async def test_a_version_of_a_newer_gateway_stops_the_start(store: Database, mongo_uri: str, folder: Path) -> None:
     await start(store, mongo_uri, folder)
-    newer = Contract("shop", {}, {}, {"journeys/purchase.yaml": "key: purchase\nloyalty: gold\n"})
+    newer = Contract("shop", {}, {}, files={"journeys/purchase.yaml": "key: purchase\nloyalty: gold\n"})
     await Versions(store).apply(newer, now=1, by="a newer gateway")
     with pytest.raises(SetupError) as refused:
         await start(store, mongo_uri, folder, env="production")

@@ -83,7 +83,7 @@ async def test_a_version_that_does_not_load_leaves_the_one_before_it(versions: V
     first, _ = await versions.apply(SHOP, now=1, by="test")
     held = Contracts(versions, InForce(first.number, SHOP))
     newer = {**SHOP.files, "flags/new.yaml": "key: new\n"}
-    await versions.apply(Contract("shop", {}, {}, newer), now=2, by="a newer gateway")
+    await versions.apply(Contract("shop", {}, {}, files=newer), now=2, by="a newer gateway")
     assert not await held.look()
     assert (held.version.number, held.unreadable) == (1, 2)
     await versions.apply(other("Quick"), now=3, by="test")
