@@ -18,6 +18,7 @@ from gateway.model.identity import LANES
 from gateway.model.scope import Scope
 from gateway.pipeline.batch import Batch, Refold
 from gateway.pipeline.derive import Derivation
+from gateway.pipeline.heartbeat import Heartbeat
 from gateway.pipeline.refolding import Refolder
 from gateway.store import lanes, work
 from gateway.store.database import Database, Document, HistoryLost, Session, Stream, Timestamp
@@ -111,14 +112,17 @@ class Deriver:
 
     async def run(self) -> None:
         """Derive until stopped, through take-overs and outages."""
-        beating = asyncio.create_task(self._beat())
+        looking = asyncio.create_task(self._keep_looking())
         try:
-            while not self._stopping.is_set():
-                await self._run_in_session()
+            async with Heartbeat(
+                self._database, self._lease.owner, self._lease_seconds, self._clock, self._session_id
+            ).beating():
+                while not self._stopping.is_set():
+                    await self._run_in_session()
         finally:
             self.stop()
             await self._refolder.drop()
-            await beating
+            await looking
         await self._guarded(self._lanes.release(self._lease))
 
     async def _run_in_session(self) -> None:
@@ -149,16 +153,21 @@ class Deriver:
             await self._guarded(self._lanes.refresh(self._lease))
         await self._pause(_PAUSE_SECONDS)
 
-    async def _beat(self) -> None:
-        """Say that this process lives, whatever its batches do meanwhile, and see how the lanes are shared."""
+    async def _keep_looking(self) -> None:
+        """See how the lanes are shared, whatever the batches do meanwhile."""
         while not self._stopping.is_set():
             await self._look()
             await self._pause(min(0.25, self._lease_seconds / 4))
 
     async def _look(self) -> None:
-        session = None if self._session is None else dict(self._session.session_id)
         with suppress(GatewayError):
-            self._standing = await self._lanes.attend(self._lease.owner, self._lease_seconds, session=session)
+            self._standing = await self._lanes.attend(
+                self._lease.owner, self._lease_seconds, session=self._session_id()
+            )
+
+    def _session_id(self) -> Document | None:
+        session = self._session
+        return None if session is None else dict(session.session_id)
 
     # -- one transaction ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 from uuid import UUID
 
@@ -86,6 +87,12 @@ class Database(Transactions):
         self._client = client
         self._database = client.get_database(name)
         self._collections: dict[str, Any] = {}
+        #: Makes another one like this.
+        self._again: Callable[[], Database]
+
+    def beside(self) -> Database:
+        """The same database by connections of its own, for the event loop of another thread. To be closed there."""
+        return self._again()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -397,13 +404,15 @@ def connect(uri: str, name: str, *, driver: Driver = "pymongo", listeners: Seque
         backend = PyMongoDatabase
     try:
         with options_told():
-            return backend(uri, name, client_options(uri, listeners))
+            database = backend(uri, name, client_options(uri, listeners))
     except (ConfigurationError, ValueError):
         # The driver's message may quote the URI, and the URI holds a password.
         raise SetupError(
             "GATEWAY_MONGO_URI is not a MongoDB connection string the driver can use.",
             hint="Its form is mongodb://host:27017/?replicaSet=rs0",
         ) from None
+    database._again = partial(connect, uri, name, driver=driver, listeners=listeners)
+    return database
 
 
 def _outcome(count: int, failures: Sequence[Mapping[str, Any]], time: Timestamp | None) -> InsertOutcome:

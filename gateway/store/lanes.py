@@ -97,10 +97,14 @@ class Lanes:
 
     # -- owning -------------------------------------------------------------------------------------------------
 
-    async def attend(self, owner: str, seconds: float, *, session: Document | None = None) -> Standing:
-        """Say that this process derives, in which session, and see how the lanes are shared."""
+    async def live(self, owner: str, seconds: float, *, session: Document | None = None) -> None:
+        """Say that this process derives, and in which session."""
         alive = {"until": {"$add": ["$$NOW", int(seconds * 1000)]}, "session": {"$literal": session}}
         await self._database.update_one(COLLECTION, {"_id": _PROCESS + owner}, [{"$set": alive}], upsert=True)
+
+    async def attend(self, owner: str, seconds: float, *, session: Document | None = None) -> Standing:
+        """Say that this process derives, in which session, and see how the lanes are shared."""
+        await self.live(owner, seconds, session=session)
         live = {"$gt": ["$until", "$$NOW"]}  # null sorts before every date
         wanted = {"offset": 1, "owner": 1, "session": 1, "live": live}
         rows = await self._database.aggregate(COLLECTION, [{"$project": wanted}])

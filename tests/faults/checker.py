@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.accounting import everything_sent_is_counted, rows_count_what_they_stored
-from tests.faults.deliveries import missing, out_of_order, twice_without_reason
+from tests.faults.deliveries import missing, out_of_order, twice_without_reason, unfinished
 from tests.faults.evidence import Evidence
 from tests.faults.messages import Message
 from tests.faults.people import (
@@ -207,6 +207,11 @@ def nothing_came_twice(evidence: Evidence) -> Iterator[str]:
         yield from twice_without_reason(sink, evidence.faults)
 
 
+def deliveries_are_finished(evidence: Evidence) -> Iterator[str]:
+    """Nothing is left to deliver, and nobody is alarmed any more."""
+    return unfinished(evidence.tables)
+
+
 RULES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "acknowledged is kept": acknowledged_is_kept,
     "stored was sent": stored_was_sent,
@@ -225,6 +230,7 @@ RULES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "destinations got everything": destinations_got_everything,
     "destinations got it in order": destinations_got_it_in_order,
     "nothing came twice but for a fault": nothing_came_twice,
+    "deliveries are finished": deliveries_are_finished,
 }
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.faults.sinks import Sink
-from tests.faults.tables import Row
+from tests.faults.tables import LANES, Row, Tables
 
 #: How long after a fault what it interrupted may come again: leases run out, and tries are spread.
 _AFTER_SECONDS = 30.0
@@ -50,3 +50,18 @@ def twice_without_reason(sink: Sink, faults: list[tuple[float, float]]) -> Itera
         excused = any(began <= one.at <= settled + _AFTER_SECONDS for began, settled in faults)
         if counts[one.key] > 1 and not excused:
             yield f"{sink.manner}: event {one.key} came {counts[one.key]} times, and nothing was broken"
+
+
+def unfinished(tables: Tables) -> Iterator[str]:
+    """Every cursor stands at the head of its lane, every destination delivers, and no alert about one is open."""
+    heads = {row["_id"]: row["seq"] for row in tables["lanes"] if row["_id"] in range(LANES)}
+    at = {(row["instance"], row["lane"]): row["seq"] for row in tables["delivery_cursors"]}
+    for row in tables["destinations"]:
+        if row["state"] != "delivering":
+            yield f"{row['instance']} is {row['state']}"
+        for lane, head in heads.items():
+            if at.get((row["instance"], lane), 0) != head:
+                yield f"{row['instance']} stands at {at.get((row['instance'], lane))} of {head} in lane {lane}"
+    for row in tables["alerts"]:
+        if row["open"]:
+            yield f"an alert is open: {row['key']}: {row['title']}"

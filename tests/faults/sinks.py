@@ -1,4 +1,4 @@
-"""Three destinations of a run: one is down until the faults are over, one is slow, one flaps and lies.
+"""Three destinations of a run: one is down until the faults are over, one slow until then, one flaps and lies.
 
 The flapping one answers 200 and says inside that some of it failed, answers 503, or breaks the connection before it
 has taken anything. What a sink has taken it notes: which event, whose, and when.
@@ -83,7 +83,7 @@ class Sink:
     async def _answer(self, keys: list[str]) -> tuple[int, bytes] | None:
         if not self.healthy and self.manner == "down":
             return 503, b""
-        if self.manner == "slow":
+        if not self.healthy and self.manner == "slow":
             await asyncio.sleep(_SLOW_SECONDS)
         lies = not self.healthy and self.manner == "flapping"
         if lies and (mood := self._chance.random()) < 0.2:

@@ -27,6 +27,9 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "rollups": ("kind", "key", "definition", "start", "lane", "count"),
     "lanes": ("seq", "floor"),
     "quarantine": ("code", "messageId"),
+    "delivery_cursors": ("instance", "lane", "seq"),
+    "destinations": ("instance", "state"),
+    "alerts": ("key", "open", "title"),
     "accounting": (
         *("source", "hour", "run", "opened", "closed"),
         *("accepted", "duplicate", "conflict", "quarantined", "refused", "replayed"),

@@ -42,6 +42,9 @@ def made_up() -> Evidence:
         "lanes": [{"_id": lane, "seq": heads[lane], "floor": 1} for lane in range(LANES)] + [{"_id": "derive"}],
         "quarantine": [],
         "work": [],
+        "delivery_cursors": [],
+        "destinations": [],
+        "alerts": [],
         "accounting": sums(),
     }
     heard = [Heard("event", [bytes(row["event"]).hex() for row in feed if row["kind"] == "event"])]

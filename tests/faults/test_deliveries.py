@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.deliveries import missing, out_of_order, twice_without_reason
+from tests.faults.deliveries import missing, out_of_order, twice_without_reason, unfinished
 from tests.faults.sinks import Sink, Taken
+from tests.faults.tables import LANES, Row, Tables
 
 
 def feed(*told: tuple[int, str, int]) -> list[dict[str, Any]]:
@@ -46,3 +47,18 @@ def test_a_repeat_needs_a_fault() -> None:
     assert len(list(twice_without_reason(again, []))) == 1
     assert not list(twice_without_reason(again, [(90.0, 95.0)]))
     assert len(list(twice_without_reason(again, [(10.0, 60.0)]))) == 1
+
+
+def test_what_is_not_finished_is_found() -> None:
+    lanes: list[Row] = [{"_id": lane, "seq": 5, "floor": 0} for lane in range(LANES)]
+    cursors: list[Row] = [{"instance": "sink", "lane": lane, "seq": 5} for lane in range(LANES)]
+    rows: dict[str, list[Row]] = {
+        "lanes": lanes,
+        "delivery_cursors": cursors,
+        "destinations": [{"instance": "sink", "state": "delivering"}],
+        "alerts": [{"key": "k", "open": False, "title": "t"}],
+    }
+    assert not list(unfinished(Tables(rows)))
+    assert len(list(unfinished(Tables({**rows, "delivery_cursors": cursors[1:]})))) == 1
+    assert len(list(unfinished(Tables({**rows, "destinations": [{"instance": "sink", "state": "broken"}]})))) == 1
+    assert len(list(unfinished(Tables({**rows, "alerts": [{"key": "k", "open": True, "title": "t"}]})))) == 1
