@@ -41,12 +41,16 @@ A server that stands still is noticed when a heartbeat stays out for its own tim
 what waits for it is then broken off and made again, at the member that has been elected meanwhile.
 """
 
+#: Of a client beside another one: it has little to say, and looking twice a second after every member would cost the
+#: process more than what it says.
+_BESIDE = {"heartbeatFrequencyMS": 10_000, "maxPoolSize": 2}
 
-def client_options(uri: str, listeners: Sequence[CommandListener]) -> dict[str, Any]:
+
+def client_options(uri: str, listeners: Sequence[CommandListener], *, beside: bool = False) -> dict[str, Any]:
     """Keyword arguments for either driver's client; they win over the URI, so what it tunes is left out."""
     given = {key.lower() for key, _ in parse_qsl(urlsplit(uri).query)}
     tuning = {key: value for key, value in _TUNING.items() if key.lower() not in given}
-    return {**tuning, **_PROMISES, "event_listeners": list(listeners)}
+    return {**tuning, **(_BESIDE if beside else {}), **_PROMISES, "event_listeners": list(listeners)}
 
 
 @contextmanager

@@ -390,8 +390,18 @@ class Database(Transactions):
     async def _open_stream(self, target: Any, pipeline: list[Mapping[str, Any]], options: dict[str, Any]) -> Stream: ...
 
 
-def connect(uri: str, name: str, *, driver: Driver = "pymongo", listeners: Sequence[CommandListener] = ()) -> Database:
-    """The database `name` at `uri`; no I/O happens before the first call. SetupError for a URI that cannot be read."""
+def connect(
+    uri: str,
+    name: str,
+    *,
+    driver: Driver = "pymongo",
+    listeners: Sequence[CommandListener] = (),
+    beside: bool = False,
+) -> Database:
+    """The database `name` at `uri`; no I/O happens before the first call. SetupError for a URI that cannot be read.
+
+    `beside`: this process has another one, which sees at once when a member is gone.
+    """
     backend: Callable[[str, str, dict[str, Any]], Database]
     # Imported here: both build on this module, and motor is loaded only where it is asked for.
     if driver == "motor":
@@ -404,14 +414,14 @@ def connect(uri: str, name: str, *, driver: Driver = "pymongo", listeners: Seque
         backend = PyMongoDatabase
     try:
         with options_told():
-            database = backend(uri, name, client_options(uri, listeners))
+            database = backend(uri, name, client_options(uri, listeners, beside=beside))
     except (ConfigurationError, ValueError):
         # The driver's message may quote the URI, and the URI holds a password.
         raise SetupError(
             "GATEWAY_MONGO_URI is not a MongoDB connection string the driver can use.",
             hint="Its form is mongodb://host:27017/?replicaSet=rs0",
         ) from None
-    database._again = partial(connect, uri, name, driver=driver, listeners=listeners)
+    database._again = partial(connect, uri, name, driver=driver, listeners=listeners, beside=True)
     return database
 
 
