@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+from gateway.contract.functions import rules_of
 from gateway.contract.glossary import Term
 from gateway.contract.hashing import content_hash
 from gateway.contract.journeys import JourneyMap
-from gateway.contract.kpis import Funnel, Kpi, Satisfied
+from gateway.contract.kpis import Kpi
 from gateway.contract.plan import EventDefinition, PropertyDefinition
 from gateway.contract.reading.checks import check_unique
 from gateway.contract.reading.glossary import build_glossary
@@ -54,15 +55,18 @@ class Contract:
         object.__setattr__(self, "journeys_hash", content_hash(self.journeys))
         object.__setattr__(self, "hash", content_hash(dict(self.files)))
 
+    def term(self, word: str | None) -> Term | None:
+        """The term of the glossary that `word` means: its key, its name or another name for it."""
+        if word is None or word in self.glossary:
+            return self.glossary.get(word or "")
+        plain = word.casefold()
+        return next((one for one in self.glossary.values() if plain in map(str.casefold, (one.name, *one.also))), None)
+
     @property
     def event_names(self) -> frozenset[str]:
         """The events that a map or a KPI looks at."""
         rules = [rule for item in self.journeys.values() for rule in item.rules]
-        for kpi in self.kpis.values():
-            if isinstance(kpi.function, Funnel):
-                rules += [step.rule for step in kpi.function.steps]
-            elif isinstance(kpi.function, Satisfied):
-                rules.append(kpi.function.rule)
+        rules += [rule for kpi in self.kpis.values() for rule in rules_of(kpi.function)]
         return frozenset(rule.event for rule in rules)
 
 

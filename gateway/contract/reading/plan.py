@@ -187,7 +187,7 @@ def _check_references(source: Source, place: Place, value: object, known: list[s
     for index, entry in mappings(value):
         here: Place = (*place, index, "property")
         key = entry.get("property")
-        if not check_known(source, here, key, known, "property"):
+        if not check_known(source, here, key, known, "property") or not isinstance(key, str):
             continue
         before = first.setdefault(camel(key), key)
         if before == key and sum(one.get("property") == key for _, one in mappings(value)[:index]):
