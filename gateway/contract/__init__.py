@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gateway.contract.consent import ConsentPurpose
 from gateway.contract.differences import Difference, differences, not_raised
 from gateway.contract.durations import duration_in_words, parse_duration
+from gateway.contract.examples import Example
 from gateway.contract.functions import (
     Ces,
     Churn,
@@ -29,20 +31,26 @@ from gateway.contract.glossary import Term
 from gateway.contract.journeys import JourneyMap, Stage, Touchpoint
 from gateway.contract.kpis import Kpi, KpiStatus, Thresholds
 from gateway.contract.loading import Contract, load_contract, load_texts
+from gateway.contract.personas import Persona
 from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefinition
+from gateway.contract.requests import DataRequest
 from gateway.contract.rules import Condition, EventRule
 from gateway.contract.schema_root import find_schema_root
+from gateway.contract.surveys import Question, Survey
 
 __all__ = [
     "Ces",
     "Churn",
     "Condition",
+    "ConsentPurpose",
     "Contract",
     "Count",
+    "DataRequest",
     "Difference",
     "EngagementDepth",
     "EventDefinition",
     "EventRule",
+    "Example",
     "Function",
     "Funnel",
     "FunnelStep",
@@ -50,10 +58,12 @@ __all__ = [
     "Kpi",
     "KpiStatus",
     "Nps",
+    "Persona",
     "Planned",
     "PlannedProperty",
     "PropertyDefinition",
     "PropertyStatistic",
+    "Question",
     "Ratio",
     "Retention",
     "Satisfied",
@@ -61,6 +71,7 @@ __all__ = [
     "Stage",
     "StageMetric",
     "Sum",
+    "Survey",
     "Term",
     "Thresholds",
     "TimeBetween",

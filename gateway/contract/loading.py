@@ -6,29 +6,42 @@ It is checked as a whole before anything is built.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from gateway.contract.consent import ConsentPurpose
+from gateway.contract.examples import Example
 from gateway.contract.functions import rules_of
 from gateway.contract.glossary import Term
 from gateway.contract.hashing import content_hash
 from gateway.contract.journeys import JourneyMap
 from gateway.contract.kpis import Kpi
+from gateway.contract.personas import Persona
 from gateway.contract.plan import EventDefinition, PropertyDefinition
 from gateway.contract.reading.checks import check_unique
+from gateway.contract.reading.consent import build_consent
+from gateway.contract.reading.examples import build_example
 from gateway.contract.reading.glossary import build_glossary
 from gateway.contract.reading.journeys import build_journey
 from gateway.contract.reading.kinds import KINDS, Kind
 from gateway.contract.reading.kpis import build_kpi
+from gateway.contract.reading.personas import build_persona
 from gateway.contract.reading.plan import build_event, build_properties, check_plan
+from gateway.contract.reading.references import check_references
+from gateway.contract.reading.requests import build_request
+from gateway.contract.reading.surveys import build_survey
+from gateway.contract.requests import DataRequest
 from gateway.contract.shape import check_shape, closest
 from gateway.contract.sources import Source, read_source, source_of
+from gateway.contract.surveys import Survey
 from gateway.errors import ContractError
 
 #: A contract is stored as one document, which MongoDB takes up to 16 MB.
 LARGEST_CONTRACT = 8 * 1024 * 1024
+
+Built = TypeVar("Built")
 
 _START = "add journeys/<key>.yaml or kpis/<key>.yaml"
 
@@ -47,6 +60,13 @@ class Contract:
     events: dict[str, EventDefinition] = field(default_factory=dict)
     properties: dict[str, PropertyDefinition] = field(default_factory=dict)
     glossary: dict[str, Term] = field(default_factory=dict)
+    personas: dict[str, Persona] = field(default_factory=dict)
+    surveys: dict[str, Survey] = field(default_factory=dict)
+    #: By purpose.
+    consent: dict[str, ConsentPurpose] = field(default_factory=dict)
+    requests: dict[str, DataRequest] = field(default_factory=dict)
+    #: By the name of each file without `.json`.
+    examples: dict[str, Example] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     journeys_hash: str = field(init=False, repr=False, compare=False)
     hash: str = field(init=False, repr=False, compare=False)
@@ -115,6 +135,7 @@ def _loaded(name: str, shown: str, sources: Mapping[Kind, Sequence[Source]], pro
         check_unique(group)
     named = {kind.name: group for kind, group in sources.items()}
     check_plan(next(iter(named["properties"]), None), named["event"])
+    check_references(named)
     every = [source for group in sources.values() for source in group]
     for source in every:
         problems += map(str, sorted(source.problems, key=lambda problem: problem.line))
@@ -124,23 +145,31 @@ def _loaded(name: str, shown: str, sources: Mapping[Kind, Sequence[Source]], pro
         problems.append(f"{shown}: the files hold more than 8 MB together - shorten their texts")
     if problems:
         raise ContractError(problems)
-    files = {source.file.removeprefix(f"{name}/"): source.text for source in every}
-    return _built(name, {kind: [_content(source) for source in group] for kind, group in named.items()}, files)
+    return _built(name, named, {source.file.removeprefix(f"{name}/"): source.text for source in every})
 
 
-def _built(name: str, contents: Mapping[str, Sequence[dict[str, Any]]], files: Mapping[str, str]) -> Contract:
+def _built(name: str, named: Mapping[str, Sequence[Source]], files: Mapping[str, str]) -> Contract:
     """Only from files without a problem, so that every key is there and of its kind."""
-    journeys = [build_journey(content) for content in contents["journey"]]
-    kpis = [build_kpi(content) for content in contents["kpi"]]
-    properties = {key: one for content in contents["properties"] for key, one in build_properties(content).items()}
-    events = [build_event(content, properties) for content in contents["event"]]
+
+    def built(kind: str, build: Callable[[dict[str, Any]], Built]) -> list[Built]:
+        return [build(_content(source)) for source in named[kind]]
+
+    def whole(kind: str, build: Callable[[dict[str, Any]], dict[str, Built]]) -> dict[str, Built]:
+        return {key: one for single in built(kind, build) for key, one in single.items()}
+
+    properties = whole("properties", build_properties)
     return Contract(
         name,
-        {item.key: item for item in journeys},
-        {item.key: item for item in kpis},
-        events={item.key: item for item in events},
+        journeys={one.key: one for one in built("journey", build_journey)},
+        kpis={one.key: one for one in built("kpi", build_kpi)},
+        events={one.key: one for one in built("event", lambda content: build_event(content, properties))},
         properties=properties,
-        glossary={key: term for content in contents["glossary"] for key, term in build_glossary(content).items()},
+        glossary=whole("glossary", build_glossary),
+        personas={one.key: one for one in built("persona", build_persona)},
+        surveys={one.key: one for one in built("survey", build_survey)},
+        consent=whole("consent", build_consent),
+        requests={one.key: one for one in built("request", build_request)},
+        examples={source.stem: build_example(source.stem, _content(source)) for source in named["example"]},
         files=files,
     )
 
@@ -156,9 +185,10 @@ def _files(folder: Path, kind: Kind) -> tuple[list[Path], list[str]]:
         return ([home] if home.is_file() else []), []
     paths: list[Path] = []
     misplaced: list[str] = []
-    for path in sorted(home.rglob("*.y*ml")):
+    suffixes = (".yaml", ".yml") if kind.suffix == ".yaml" else (kind.suffix,)
+    for path in sorted(home.rglob("*")):
         inside = path.relative_to(home)
-        if path.suffix not in (".yaml", ".yml") or not path.is_file() or any(part[0] == "." for part in inside.parts):
+        if path.suffix not in suffixes or not path.is_file() or any(part[0] == "." for part in inside.parts):
             continue  # hidden folders are where mounted configurations keep their versions
         shown = path.relative_to(folder.parent).as_posix()
         if path.suffix == ".yml":

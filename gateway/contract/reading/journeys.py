@@ -131,4 +131,7 @@ def _stage(map_key: str, content: dict[str, Any]) -> Stage:
         next=tuple(content.get("next", ())),
         repeats=content.get("repeats", False),
         limit=parse_duration(content["limit"]) if "limit" in content else None,
+        pain_points=tuple(text.strip() for text in content.get("painPoints", ())),
+        owner=content.get("owner"),
+        feedback=tuple(content.get("feedback", ())),
     )
