@@ -147,8 +147,9 @@ class JourneyMap(Node):
         return self.file.name
 
     @field(source=_map("persona"), policy=MAPS, description="Whose journey it is.")
-    def persona(self) -> str | None:
-        return self.file.persona or None
+    def persona(self, info: Info) -> str | None:
+        persona = info.context.services.contract.personas.get(self.file.persona)
+        return persona.name if persona is not None else self.file.persona or None
 
     @field(source=_map("goal"), policy=MAPS, description="What the persona wants.")
     def goal(self) -> str | None:

@@ -44,11 +44,10 @@ def misfits(event: EventDefinition, message: Mapping[str, Any]) -> list[Misfit]:
     validator = jsonschema_rs.validator_for(event.json_schema(), validate_formats=True)
     found: list[Misfit] = []
     for error in validator.iter_errors(body if isinstance(body, dict) else {}):
-        rule = str(error.schema_path[-1])
-        path = ".".join(map(str, error.instance_path))
-        if rule == "required":
-            path = ".".join(filter(None, (path, str(error.kind.property))))
-        found.append(Misfit(path, rule))
+        path = [*map(str, error.instance_path)]
+        if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Required):
+            path.append(error.kind.property)
+        found.append(Misfit(".".join(path), error.kind.name))
     return found
 
 
