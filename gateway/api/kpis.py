@@ -39,6 +39,36 @@ class Better(Enum):
     LOWER = strawberry.enum_value("lower", description="Less is better.")
 
 
+@strawberry.enum(name="KpiStatus", description="Whether a KPI has values.")
+class Status(Enum):
+    """What can be said of a KPI."""
+
+    LIVE = strawberry.enum_value("LIVE", description="It is computed.")
+    PLANNED = strawberry.enum_value("PLANNED", description="It is defined, but computed by nothing yet: null.")
+
+
+@strawberry.type(description="From where on the value of a KPI needs attention, on the side that is not `better`.")
+class KpiThresholds:
+    """Two limits in the KPI's unit."""
+
+    warning: float | None = attribute(
+        source=_file("thresholds.warning"), policy=KPIS, description="From here on it is worth a look."
+    )
+    critical: float | None = attribute(
+        source=_file("thresholds.critical"), policy=KPIS, description="From here on it is worth getting up for."
+    )
+
+
+@strawberry.enum(description="How often a KPI is written down.")
+class Cadence(Enum):
+    """Periods of snapshots."""
+
+    HOURLY = strawberry.enum_value("hourly", description="Every hour.")
+    DAILY = strawberry.enum_value("daily", description="Every day.")
+    WEEKLY = strawberry.enum_value("weekly", description="Every week.")
+    MONTHLY = strawberry.enum_value("monthly", description="Every month.")
+
+
 @strawberry.input(description="From one moment up to, but not including, another.")
 class BetweenInput:
     """A half-open range."""
@@ -182,8 +212,9 @@ class Kpi(Node):
         return list(self.file.owners)
 
     @field(source=_file("term"), policy=KPIS, description="The word for it in the glossary.")
-    def term(self) -> str | None:
-        return self.file.term
+    def term(self, info: Info) -> str | None:
+        term = info.context.services.contract.term(self.file.term)
+        return self.file.term if term is None else term.name
 
     @field(source=_file("target"), policy=KPIS, description="The value its owners aim at, in its unit.")
     def target(self) -> float | None:
@@ -192,6 +223,23 @@ class Kpi(Node):
     @field(source=_file("function"), policy=KPIS, description="What exactly it counts, in words.")
     def definition(self) -> str:
         return self.file.definition
+
+    @field(source=_file("function"), policy=KPIS, description="Whether it has values; one that is planned has none.")
+    def status(self) -> Status:
+        return Status(insights.status(self.file).value)
+
+    @field(source=_file("thresholds"), policy=KPIS, description="From where on a value needs attention.")
+    def thresholds(self) -> KpiThresholds | None:
+        said = self.file.thresholds
+        return None if said is None else KpiThresholds(warning=said.warning, critical=said.critical)
+
+    @field(source=_file("breakdowns"), policy=KPIS, description="What its owners part it by.")
+    def breakdowns(self) -> list[str]:
+        return list(self.file.breakdowns)
+
+    @field(source=_file("cadence"), policy=KPIS, description="How often it is written down.")
+    def cadence(self) -> Cadence | None:
+        return None if self.file.cadence is None else Cadence(self.file.cadence)
 
     @field(source=_EVALUATED, policy=KPIS, description="Its value over a range of time.", weight=_COST)
     async def result(

@@ -60,9 +60,21 @@ class Stage(Node):
     def label(self) -> str:
         return self.file.label
 
-    @field(source=_map("stages.emotion"), policy=MAPS, description="How the persona feels here.")
+    @field(source=_map("stages.emotion"), policy=MAPS, description="How the persona is expected to feel here.")
     def emotion(self) -> str | None:
         return self.file.emotion
+
+    @field(source=_map("stages.painPoints"), policy=MAPS, description="What is known to hurt in this stage.")
+    def pain_points(self) -> list[str]:
+        return list(self.file.pain_points)
+
+    @field(source=_map("stages.owner"), policy=MAPS, description="The team or person who answers for this stage.")
+    def owner(self) -> str | None:
+        return self.file.owner
+
+    @field(source=_map("stages.feedback"), policy=MAPS, description="The keys of the surveys that ask in this stage.")
+    def feedback(self) -> list[strawberry.ID]:
+        return [strawberry.ID(key) for key in self.file.feedback]
 
     @field(source=_map("stages.optional"), policy=MAPS, description="Whether a run may skip this stage.")
     def optional(self) -> bool:
@@ -135,8 +147,9 @@ class JourneyMap(Node):
         return self.file.name
 
     @field(source=_map("persona"), policy=MAPS, description="Whose journey it is.")
-    def persona(self) -> str | None:
-        return self.file.persona or None
+    def persona(self, info: Info) -> str | None:
+        persona = info.context.services.contract.personas.get(self.file.persona)
+        return persona.name if persona is not None else self.file.persona or None
 
     @field(source=_map("goal"), policy=MAPS, description="What the persona wants.")
     def goal(self) -> str | None:

@@ -11,7 +11,10 @@ from gateway.contract.journeys import JourneyMap
 from gateway.contract.loading import Contract
 
 #: What of a map is for people alone: nobody stands elsewhere when it changes.
-_TEXTS = frozenset({"version", "name", "persona", "goal", "owners", "pain_points", "touchpoints", "label", "emotion"})
+_TEXTS = frozenset({
+    "version", "name", "persona", "goal", "owners", "owner", "pain_points", "touchpoints", "label", "emotion",
+    "feedback",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

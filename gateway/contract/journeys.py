@@ -28,7 +28,7 @@ class Stage:
 
     A run may skip an `optional` stage and come back to one that `repeats`; entering one that `completes` ends the run
     at its goal. `next` names the stages that may follow; empty: any later one, and earlier ones that repeat. A run that
-    stays longer than `limit` is abandoned.
+    stays longer than `limit` is abandoned. `emotion` is the one expected; `feedback` names the surveys that ask here.
     """
 
     key: str
@@ -42,6 +42,9 @@ class Stage:
     next: tuple[str, ...] = field(default=(), metadata=ONLY_IF_SAID)
     repeats: bool = field(default=False, metadata=ONLY_IF_SAID)
     limit: timedelta | None = field(default=None, metadata=ONLY_IF_SAID)
+    pain_points: tuple[str, ...] = field(default=(), metadata=ONLY_IF_SAID)
+    owner: str | None = field(default=None, metadata=ONLY_IF_SAID)
+    feedback: tuple[str, ...] = field(default=(), metadata=ONLY_IF_SAID)
 
 
 @dataclass(frozen=True, slots=True)

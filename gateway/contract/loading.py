@@ -1,4 +1,4 @@
-"""Loads a contract: journeys/*.yaml and kpis/*.yaml of a folder, or of what was stored of one.
+"""Loads a contract: the files of a folder, or of what was stored of one.
 
 It is checked as a whole before anything is built.
 """
@@ -6,27 +6,44 @@ It is checked as a whole before anything is built.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from gateway.contract.durations import parse_duration
+from gateway.contract.consent import ConsentPurpose
+from gateway.contract.examples import Example
+from gateway.contract.functions import rules_of
 from gateway.contract.glossary import Term
 from gateway.contract.hashing import content_hash
-from gateway.contract.journeys import JourneyMap, Stage, Touchpoint
-from gateway.contract.kpis import Function, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
+from gateway.contract.journeys import JourneyMap
+from gateway.contract.kpis import Kpi
+from gateway.contract.personas import Persona
 from gateway.contract.plan import EventDefinition, PropertyDefinition
-from gateway.contract.rules import OPERATORS, Condition, EventRule
-from gateway.contract.sense import check_sense, check_unique
-from gateway.contract.shape import FileKind, check_shape
+from gateway.contract.reading.checks import check_unique
+from gateway.contract.reading.consent import build_consent
+from gateway.contract.reading.examples import build_example
+from gateway.contract.reading.glossary import build_glossary
+from gateway.contract.reading.journeys import build_journey
+from gateway.contract.reading.kinds import KINDS, Kind
+from gateway.contract.reading.kpis import build_kpi
+from gateway.contract.reading.personas import build_persona
+from gateway.contract.reading.plan import build_event, build_properties, check_plan
+from gateway.contract.reading.references import check_references
+from gateway.contract.reading.requests import build_request
+from gateway.contract.reading.surveys import build_survey
+from gateway.contract.requests import DataRequest
+from gateway.contract.shape import check_shape, closest
 from gateway.contract.sources import Source, read_source, source_of
+from gateway.contract.surveys import Survey
 from gateway.errors import ContractError
 
 #: A contract is stored as one document, which MongoDB takes up to 16 MB.
 LARGEST_CONTRACT = 8 * 1024 * 1024
 
-_FOLDERS: dict[FileKind, str] = {"journey": "journeys", "kpi": "kpis"}
+Built = TypeVar("Built")
+
+_START = "add journeys/<key>.yaml or kpis/<key>.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,13 @@ class Contract:
     events: dict[str, EventDefinition] = field(default_factory=dict)
     properties: dict[str, PropertyDefinition] = field(default_factory=dict)
     glossary: dict[str, Term] = field(default_factory=dict)
+    personas: dict[str, Persona] = field(default_factory=dict)
+    surveys: dict[str, Survey] = field(default_factory=dict)
+    #: By purpose.
+    consent: dict[str, ConsentPurpose] = field(default_factory=dict)
+    requests: dict[str, DataRequest] = field(default_factory=dict)
+    #: By the name of each file without `.json`.
+    examples: dict[str, Example] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     journeys_hash: str = field(init=False, repr=False, compare=False)
     hash: str = field(init=False, repr=False, compare=False)
@@ -51,15 +75,18 @@ class Contract:
         object.__setattr__(self, "journeys_hash", content_hash(self.journeys))
         object.__setattr__(self, "hash", content_hash(dict(self.files)))
 
+    def term(self, word: str | None) -> Term | None:
+        """The term of the glossary that `word` means: its key, its name or another name for it."""
+        if word is None or word in self.glossary:
+            return self.glossary.get(word or "")
+        plain = word.casefold()
+        return next((one for one in self.glossary.values() if plain in map(str.casefold, (one.name, *one.also))), None)
+
     @property
     def event_names(self) -> frozenset[str]:
         """The events that a map or a KPI looks at."""
         rules = [rule for item in self.journeys.values() for rule in item.rules]
-        for kpi in self.kpis.values():
-            if isinstance(kpi.function, Funnel):
-                rules += [step.rule for step in kpi.function.steps]
-            elif isinstance(kpi.function, Satisfied):
-                rules.append(kpi.function.rule)
+        rules += [rule for kpi in self.kpis.values() for rule in rules_of(kpi.function)]
         return frozenset(rule.event for rule in rules)
 
 
@@ -71,9 +98,9 @@ def load_contract(folder: Path) -> Contract:
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would name a linked folder after its target
     if not folder.is_dir():
         raise ContractError([f"{folder}: there is no such folder - name one that holds journeys/ and kpis/"])
-    problems: list[str] = []
-    sources: dict[FileKind, list[Source]] = {}
-    for kind in _FOLDERS:
+    problems = _misnamed(folder)
+    sources: dict[Kind, list[Source]] = {}
+    for kind in KINDS:
         paths, misplaced = _files(folder, kind)
         sources[kind] = [read_source(path, path.relative_to(folder.parent).as_posix()) for path in paths]
         problems += misplaced
@@ -86,51 +113,82 @@ def load_texts(name: str, files: Mapping[str, str]) -> Contract:
     Raises ContractError as `load_contract` does.
     """
     problems: list[str] = []
-    sources: dict[FileKind, list[Source]] = {kind: [] for kind in _FOLDERS}
-    kinds = {home: kind for kind, home in _FOLDERS.items()}
+    sources: dict[Kind, list[Source]] = {kind: [] for kind in KINDS}
     for given, text in sorted(files.items()):
         path = PurePosixPath(given)
-        home = kinds.get(path.parent.as_posix())
-        if home is None or path.suffix != ".yaml":
-            problems.append(
-                f"{name}/{given}:1: nobody reads this file - call it journeys/<key>.yaml or kpis/<key>.yaml"
-            )
+        kind = next((kind for kind in KINDS if kind.reads(path)), None)
+        if kind is None:
+            places = ", ".join(kind.pattern for kind in KINDS)
+            problems.append(f"{name}/{given}:1: nobody reads this file - call it one of {places}")
         else:
-            sources[home].append(source_of(text.encode(errors="surrogatepass"), f"{name}/{given}", path.stem))
+            sources[kind].append(source_of(text.encode(errors="surrogatepass"), f"{name}/{given}", path.stem))
     return _loaded(name, name, sources, problems)
 
 
-def _loaded(name: str, shown: str, sources: Mapping[FileKind, Sequence[Source]], problems: list[str]) -> Contract:
+def _loaded(name: str, shown: str, sources: Mapping[Kind, Sequence[Source]], problems: list[str]) -> Contract:
     """Check the sources together with the `problems` found so far, then build."""
     for kind, group in sources.items():
         for source in group:
             if source.value is not None:
-                check_shape(source, kind)
-                check_sense(source, kind)
-        check_unique(list(group))
-        for source in group:
-            problems += map(str, sorted(source.problems, key=lambda problem: problem.line))
+                check_shape(source, kind.name)
+                kind.check(source)
+        check_unique(group)
+    named = {kind.name: group for kind, group in sources.items()}
+    check_plan(next(iter(named["properties"]), None), named["event"])
+    check_references(named)
     every = [source for group in sources.values() for source in group]
+    for source in every:
+        problems += map(str, sorted(source.problems, key=lambda problem: problem.line))
     if not problems and not every:
-        problems = [f"{shown}: the folder holds no contract - add journeys/<key>.yaml or kpis/<key>.yaml"]
+        problems = [f"{shown}: the folder holds no contract - {_START}"]
     if sum(len(source.text) for source in every) > LARGEST_CONTRACT:
         problems.append(f"{shown}: the files hold more than 8 MB together - shorten their texts")
     if problems:
         raise ContractError(problems)
-    journeys = [_journey(_content(source)) for source in sources["journey"]]
-    kpis = [_kpi(_content(source)) for source in sources["kpi"]]
-    files = {"/".join(source.file.split("/")[-2:]): source.text for source in every}
-    return Contract(name, {item.key: item for item in journeys}, {item.key: item for item in kpis}, files=files)
+    return _built(name, named, {source.file.removeprefix(f"{name}/"): source.text for source in every})
 
 
-def _files(folder: Path, kind: FileKind) -> tuple[list[Path], list[str]]:
+def _built(name: str, named: Mapping[str, Sequence[Source]], files: Mapping[str, str]) -> Contract:
+    """Only from files without a problem, so that every key is there and of its kind."""
+
+    def built(kind: str, build: Callable[[dict[str, Any]], Built]) -> list[Built]:
+        return [build(_content(source)) for source in named[kind]]
+
+    def whole(kind: str, build: Callable[[dict[str, Any]], dict[str, Built]]) -> dict[str, Built]:
+        return {key: one for single in built(kind, build) for key, one in single.items()}
+
+    properties = whole("properties", build_properties)
+    return Contract(
+        name,
+        journeys={one.key: one for one in built("journey", build_journey)},
+        kpis={one.key: one for one in built("kpi", build_kpi)},
+        events={one.key: one for one in built("event", lambda content: build_event(content, properties))},
+        properties=properties,
+        glossary=whole("glossary", build_glossary),
+        personas={one.key: one for one in built("persona", build_persona)},
+        surveys={one.key: one for one in built("survey", build_survey)},
+        consent=whole("consent", build_consent),
+        requests={one.key: one for one in built("request", build_request)},
+        examples={source.stem: build_example(source.stem, _content(source)) for source in named["example"]},
+        files=files,
+    )
+
+
+def _content(source: Source) -> dict[str, Any]:
+    return cast("dict[str, Any]", source.value)
+
+
+def _files(folder: Path, kind: Kind) -> tuple[list[Path], list[str]]:
     """The files to read, and a problem for each YAML file that stands where nobody would read it."""
-    home = folder / _FOLDERS[kind]
+    home = folder / kind.home
+    if kind.single:
+        return ([home] if home.is_file() else []), []
     paths: list[Path] = []
     misplaced: list[str] = []
-    for path in sorted(home.rglob("*.y*ml")):
+    suffixes = (".yaml", ".yml") if kind.suffix == ".yaml" else (kind.suffix,)
+    for path in sorted(home.rglob("*")):
         inside = path.relative_to(home)
-        if path.suffix not in (".yaml", ".yml") or not path.is_file() or any(part[0] == "." for part in inside.parts):
+        if path.suffix not in suffixes or not path.is_file() or any(part[0] == "." for part in inside.parts):
             continue  # hidden folders are where mounted configurations keep their versions
         shown = path.relative_to(folder.parent).as_posix()
         if path.suffix == ".yml":
@@ -142,81 +200,13 @@ def _files(folder: Path, kind: FileKind) -> tuple[list[Path], list[str]]:
     return paths, misplaced
 
 
-# Building: only from files without a problem, so that every key is there and of its kind.
-
-
-def _content(source: Source) -> dict[str, Any]:
-    return cast("dict[str, Any]", source.value)
-
-
-def _journey(content: dict[str, Any]) -> JourneyMap:
-    return JourneyMap(
-        key=content["key"],
-        version=int(content["version"]),
-        name=content["name"],
-        persona=content["persona"],
-        goal=content["goal"].strip(),
-        owners=tuple(content["owners"]),
-        pain_points=tuple(text.strip() for text in content.get("painPoints", ())),
-        abandoned_after=parse_duration(content["abandonedAfter"]),
-        stages=tuple(_stage(content["key"], stage) for stage in content["stages"]),
-        restart=_rules(content["key"], "restart", content),
-    )
-
-
-def _stage(map_key: str, content: dict[str, Any]) -> Stage:
-    place = f"{map_key}.{content['key']}"
-    return Stage(
-        key=content["key"],
-        label=content["label"],
-        enter=_rules(place, "enter", content),
-        touchpoints=tuple(Touchpoint(**touchpoint) for touchpoint in content.get("touchpoints", ())),
-        optional=content.get("optional", False),
-        completes=content.get("completes", False),
-        emotion=content.get("emotion"),
-        leave=_rules(place, "leave", content),
-        next=tuple(content.get("next", ())),
-        repeats=content.get("repeats", False),
-        limit=parse_duration(content["limit"]) if "limit" in content else None,
-    )
-
-
-def _kpi(content: dict[str, Any]) -> Kpi:
-    return Kpi(
-        key=content["key"],
-        question=content["question"].strip(),
-        unit=content["unit"],
-        better=content["better"],
-        owners=tuple(content["owners"]),
-        term=content.get("term"),
-        function=_function(content["key"], content["function"]),
-        target=content.get("target"),
-    )
-
-
-def _function(kpi: str, content: dict[str, Any]) -> Function:
-    match content:
-        case {"funnel": funnel}:
-            steps = (
-                FunnelStep(step["key"], step["label"], _rule(f"{kpi}.{step['key']}", step)) for step in funnel["steps"]
-            )
-            return Funnel(tuple(steps), parse_duration(funnel["window"]) if "window" in funnel else None)
-        case {"satisfied": satisfied}:
-            scale = (float(satisfied[name]) for name in ("atLeast", "lowest", "highest"))
-            return Satisfied(_rule(f"{kpi}.satisfied", satisfied), satisfied["property"], *scale)
-        case _:
-            return SessionLength(content["sessionLength"]["statistic"])
-
-
-def _rules(place: str, name: str, content: dict[str, Any]) -> tuple[EventRule, ...]:
-    return tuple(_rule(f"{place}.{name}[{index}]", rule) for index, rule in enumerate(content.get(name, ())))
-
-
-def _rule(rule_id: str, content: dict[str, Any]) -> EventRule:
-    return EventRule(rule_id, content["event"], tuple(_condition(condition) for condition in content.get("where", ())))
-
-
-def _condition(content: dict[str, Any]) -> Condition:
-    op = next(op for op in OPERATORS if op in content)
-    value = content[op]
-    return Condition(content["property"], op, tuple(value) if op == "in" else value)
+def _misnamed(folder: Path) -> list[str]:
+    """A problem for each entry of the folder that is almost called as one that is read. Others are not ours to judge:
+    a folder may hold more than a contract."""
+    homes = [kind.home for kind in KINDS]
+    found: list[str] = []
+    for path in sorted(folder.iterdir()):
+        meant = None if path.name in homes else closest(path.name, homes, cutoff=0.85)
+        if meant is not None and path.is_dir() == ("." not in meant):
+            found.append(f"{folder.name}/{path.name}: nobody reads it - did you mean {meant!r}?")
+    return found

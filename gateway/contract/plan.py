@@ -16,6 +16,13 @@ Mode = Literal["observe", "warn", "quarantine"]
 
 JsonSchema = dict[str, Any]
 
+#: Names that the API gives to fields and types of its own: no event may be called so.
+RESERVED_FIELDS = frozenset({
+    "anonymousId", "at", "client", "consent", "context", "flags", "id", "messageId", "name", "originalTimestamp",
+    "properties", "receivedAt", "sentAt", "source", "timestamp", "traits", "type", "user", "userId",
+})  # fmt: skip
+RESERVED_TYPES = frozenset({"QuarantinedEvent", "UntypedEvent"})
+
 
 @dataclass(frozen=True, slots=True)
 class PropertyDefinition:

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import orjson
 from jsonschema import Draft202012Validator, validators
@@ -17,8 +17,9 @@ from referencing.jsonschema import DRAFT202012
 from gateway.contract.schema_root import find_schema_root
 from gateway.contract.sources import Place, Source, shown
 
-FileKind = Literal["journey", "kpi"]
 JsonSchema = Mapping[str, Any]
+
+_LISTED = 40
 
 _TYPES = {
     "string": "text",
@@ -31,7 +32,7 @@ _TYPES = {
 }
 
 
-def check_shape(source: Source, kind: FileKind) -> None:
+def check_shape(source: Source, kind: str) -> None:
     """Report where the file does not have the shape that schema/meta gives files of its kind."""
     for error in _validator(kind).iter_errors(source.value):
         place: Place = tuple(error.absolute_path)
@@ -40,7 +41,7 @@ def check_shape(source: Source, kind: FileKind) -> None:
 
 
 @cache
-def _validator(kind: FileKind) -> Any:
+def _validator(kind: str) -> Any:
     # Always the schemas that ship with this code, also for folders elsewhere: they are part of it.
     meta = find_schema_root() / "meta"
     schemas = {path.name: orjson.loads(path.read_bytes()) for path in sorted(meta.glob("*.schema.json"))}
@@ -87,7 +88,7 @@ def _report_unknown_keys(source: Source, place: Place, error: ValidationError, s
 def _report_missing_keys(source: Source, place: Place, error: ValidationError, schema: JsonSchema) -> None:
     properties = cast("dict[str, JsonSchema]", schema["properties"])
     present = cast("dict[str, object]", error.instance)
-    misspelled = {_close(key, list(properties)) for key in present if key not in properties}
+    misspelled = {closest(key, list(properties)) for key in present if key not in properties}
     for key in schema["required"]:
         if key not in present and key not in misspelled:  # what is misspelled is reported as unknown
             source.report(place, f"key {key!r} is missing", _described(f"add {key}", properties[key]))
@@ -108,8 +109,12 @@ def _report_type(source: Source, place: Place, error: ValidationError, schema: J
 
 
 def _report_enum(source: Source, place: Place, error: ValidationError, schema: JsonSchema) -> None:
-    fix = did_you_mean(error.instance, schema["enum"], otherwise="use one of")
-    source.report(place, f"{shown(error.instance)} is not known", fix)
+    found = error.instance
+    if isinstance(found, list | dict):
+        what = "is a list" if isinstance(found, list) else "is a mapping of keys"
+        source.report(place, what, f"write one of {', '.join(schema['enum'])}")
+        return
+    source.report(place, f"{shown(found)} is not known", did_you_mean(found, schema["enum"], otherwise="use one of"))
 
 
 def _report_pattern(source: Source, place: Place, error: ValidationError, schema: JsonSchema) -> None:
@@ -120,7 +125,7 @@ def _report_pattern(source: Source, place: Place, error: ValidationError, schema
 def _report_number_of_keys(source: Source, place: Place, error: ValidationError, schema: JsonSchema) -> None:
     choice = [key for key in schema["properties"] if key not in schema.get("required", ())]
     present = [key for key in cast("dict[str, object]", error.instance) if key in choice]
-    misspelled = [key for key in cast("dict[str, object]", error.instance) if _close(key, choice)]
+    misspelled = [key for key in cast("dict[str, object]", error.instance) if closest(key, choice)]
     if len(present) > 1:
         source.report(place, f"{' and '.join(present)} stand together", f"write exactly one of {', '.join(choice)}")
     elif not misspelled:  # else the number is wrong for a key that is reported as unknown or missing
@@ -161,17 +166,20 @@ def _described(fix: str, schema: JsonSchema) -> str:
 
 
 def did_you_mean(word: object, known: list[str], *, otherwise: str) -> str:
-    """The fix for a word that is not among the known: the one it was meant to be, else all of them."""
-    close = _close(word, known)
-    return f"did you mean {close!r}?" if close else f"{otherwise}: {', '.join(known)}"
+    """The fix for a word that is not among the known: the one it was meant to be, else all of them (the first 40)."""
+    close = closest(word, known)
+    if close:
+        return f"did you mean {close!r}?"
+    others = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f"{otherwise}: {', '.join(known[:_LISTED])}{others}"
 
 
-def _close(word: object, known: list[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
+def closest(word: object, known: list[str], *, cutoff: float = 0.6) -> str | None:
+    """The known word that `word` was probably meant to be; a higher `cutoff`, up to 1, demands more likeness."""
 
     def plain(text: str) -> str:
         return text.lower().replace("_", "").replace("-", "")
 
     by_plain = {plain(name): name for name in known}
-    matches = difflib.get_close_matches(plain(str(word)[:100]), by_plain, n=1)
+    matches = difflib.get_close_matches(plain(str(word)[:100]), by_plain, n=1, cutoff=cutoff)
     return by_plain[matches[0]] if matches else None

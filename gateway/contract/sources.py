@@ -87,7 +87,7 @@ def shown(value: object) -> str:
 
 
 def read_source(path: Path, file: str) -> Source:
-    """Read one YAML file, called `file` in messages. What cannot be read becomes a problem of the source."""
+    """Read one YAML or JSON file, called `file` in messages. What cannot be read becomes a problem of the source."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST_FILE + 1)
@@ -110,7 +110,8 @@ def source_of(raw: bytes, file: str, stem: str) -> Source:
         line = raw.count(b"\n", 0, error.start) + 1
         source.report((), "the file is not UTF-8", "save it with the encoding UTF-8", line=line)
         return source
-    node = _compose(source, text)
+    # JSON is YAML but for tabs between its tokens; within its texts there is none.
+    node = _compose(source, text.replace("\t", " ") if file.endswith(".json") else text)
     if node is None:
         if not source.problems:
             source.report((), "the file is empty", "write the keys, starting with key:")
@@ -131,6 +132,8 @@ def _compose(source: Source, text: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         if isinstance(error, _TooDeep):
             fix = "flatten it"
+        elif error.problem is not None and error.problem.endswith("got '?'"):
+            fix = "put a text with a question mark between { and } in quotes"
         what = ", ".join(part for part in (error.context, error.problem) if part)
         source.report((), f"not valid YAML: {what}", fix, line=mark.line + 1 if mark else 1)
     except yaml.reader.ReaderError as error:
@@ -197,6 +200,8 @@ def _decimal(text: str) -> float:
 
 
 def _text(text: str) -> str:
+    if re.search("[\ud800-\udbff][\udc00-\udfff]", text):  # JSON writes what is beyond 16 bits as a pair of escapes
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     if re.search("[\0\ud800-\udfff]", text):
         raise ValueError
     return text

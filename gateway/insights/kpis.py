@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from math import sqrt
 
-from gateway.contract import Funnel, Kpi, Satisfied
+from gateway.contract import Funnel, FunnelStep, Kpi, KpiStatus, Satisfied, SessionLength
 from gateway.model.scope import Scope
 from gateway.store.measures import Measures
 
@@ -75,9 +75,20 @@ class _Estimate:
     open: int = 0
 
 
+def status(kpi: Kpi) -> KpiStatus:
+    """Whether this gateway can compute the KPI: the function, as it is written."""
+    match kpi.function:
+        case Funnel(steps, window) as funnel:
+            plain = Funnel(tuple(FunnelStep(step.key, step.label, step.rule) for step in steps), window)
+            known = funnel == plain
+        case function:
+            known = isinstance(function, Satisfied | SessionLength)
+    return KpiStatus.LIVE if known and not kpi.filters else KpiStatus.PLANNED
+
+
 async def evaluate(measures: Measures, scope: Scope, kpi: Kpi, between: tuple[int, int], as_of: int) -> KpiValue:
     """The KPI over [start, end) milliseconds, as the events stored now say. Raises Unavailable when that takes too
-    long."""
+    long. A planned KPI has no value."""
     (one,) = await _estimates(measures, scope, kpi, list(between), as_of)
     return KpiValue(one.value, one.n, one.low, one.high, as_of, kpi.definition, one.steps, one.open)
 
@@ -94,6 +105,8 @@ async def series(
 
 async def _estimates(measures: Measures, scope: Scope, kpi: Kpi, bounds: list[int], as_of: int) -> Sequence[_Estimate]:
     """One estimate for each part between two bounds."""
+    if status(kpi) is KpiStatus.PLANNED:
+        return [_Estimate()] * (len(bounds) - 1)
     async with measures.turn:
         match kpi.function:
             case Funnel() as funnel:

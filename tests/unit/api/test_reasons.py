@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from gateway.api.journeys import as_node
-from gateway.contract import Contract, loading
+from gateway.contract import Contract
+from gateway.contract.reading.journeys import build_journey
 from tests.unit.journeys.cases import HALF_HOUR, START
 from tests.unit.journeys.test_changes import MAP, runs
 
 DAYS = START + 200 * HALF_HOUR
-CONTRACT = Contract("c", {"m": loading._journey(MAP)}, {})
+CONTRACT = Contract("c", {"m": build_journey(MAP)}, {})
 
 
 @pytest.mark.parametrize(

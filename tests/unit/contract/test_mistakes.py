@@ -9,6 +9,11 @@ import pytest
 from gateway.contract import load_contract
 from tests.unit.contract.acme import JOURNEY, SCORE, edit, problems, write_acme
 
+FUNCTIONS = (
+    "funnel, satisfied, sessionLength, count, uniqueUsers, sum, mean, percentile, ratio, timeBetween, retention, "
+    "churn, stage, nps, ces, engagementDepth, planned"
+)
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -205,8 +210,7 @@ def test_a_mistake_in_a_map_is_told_with_its_line_its_key_and_the_fix(
             "activation",
             "function:\n",
             "function:\n  sessionLength: {statistic: mean}\n",
-            "6 function: sessionLength and funnel stand together - "
-            "write exactly one of funnel, satisfied, sessionLength",
+            f"6 function: sessionLength and funnel stand together - write exactly one of {FUNCTIONS}",
         ),
         (
             "activation",
@@ -263,8 +267,7 @@ def test_a_mistake_in_a_kpi_is_told_with_its_line_its_key_and_the_fix(
 def test_an_empty_function_is_told_what_to_choose_from(folder: Path) -> None:
     (folder / "kpis" / "ease.yaml").write_text(SCORE.partition("  satisfied")[0].replace("function:", "function: {}"))
     assert problems(folder) == [
-        "acme/kpis/ease.yaml:6 function: says nothing to compare or compute - "
-        "write exactly one of funnel, satisfied, sessionLength"
+        f"acme/kpis/ease.yaml:6 function: says nothing to compare or compute - write exactly one of {FUNCTIONS}"
     ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.contract import JourneyMap, loading
+from gateway.contract import JourneyMap
+from gateway.contract.reading.journeys import build_journey
 from gateway.journeys.changes import steps_between
 from gateway.journeys.fold import fold
 from gateway.model.journey import Journey, JourneyStatus
@@ -33,7 +34,7 @@ def runs(*names: str, as_of: int = START) -> list[Journey]:
         {"id": bytes([number]) * 16, "name": name, "at": START + number * 60_000, "seq": 0, "properties": {}}
         for number, name in enumerate(names)
     ]
-    one: JourneyMap = loading._journey(MAP)
+    one: JourneyMap = build_journey(MAP)
     return list(fold("u", map(to_event, events), {"m": one}, as_of=as_of).journeys.values())
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gateway.contract import JourneyMap, loading
+from gateway.contract import JourneyMap
 from gateway.contract import journeys as map_module
+from gateway.contract.reading.journeys import build_journey
 from gateway.journeys import fold as fold_module
 from gateway.journeys.changes import steps_between
 from gateway.journeys.fold import Folded, fold
@@ -253,7 +254,7 @@ def mutant(module: ModuleType, old: str, new: str, monkeypatch: pytest.MonkeyPat
 def known() -> list[tuple[Case, JourneyMap, Any]]:
     """Many cases with what the oracle says of them; maps with stages that nothing leads to serve here as well."""
     made = [case(Random(number)) for number in range(4_000)]
-    return [(one, loading._journey(one.journey_map), expected(one)) for one in made]
+    return [(one, build_journey(one.journey_map), expected(one)) for one in made]
 
 
 def is_caught(known: list[tuple[Case, JourneyMap, Any]], find: Callable[[Case, JourneyMap], Any]) -> bool:

@@ -1,0 +1,78 @@
+"""What files say of other files by key, where nothing would ever happen with a key that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gateway.contract.reading.checks import check_known, mappings
+from gateway.contract.sources import Place, Source
+
+
+def check_references(named: Mapping[str, Sequence[Source]]) -> None:
+    """Report keys of surveys, maps, stages, questions, purposes and events that no file has; `named` by kind."""
+    maps = {key: _keys(value, "stages") for key, value in _by_key(named["journey"]).items()}
+    surveys = {key: _keys(value, "questions") for key, value in _by_key(named["survey"]).items()}
+    for source in named["journey"]:
+        for index, stage in mappings(_value(source).get("stages")):
+            for number, key in enumerate(_list(stage.get("feedback"))):
+                check_known(source, ("stages", index, "feedback", number), key, surveys, "survey")
+    for source in named["kpi"]:
+        function = _value(source).get("function")
+        metric = function.get("stage") if isinstance(function, dict) else None
+        if isinstance(metric, dict):
+            _check_stage(source, ("function", "stage"), metric, maps)
+    for source in named["survey"]:
+        _check_survey(source, _value(source), maps, surveys, _purposes(named["consent"]))
+    events = [source.stem for source in named["event"]]
+    for source in named["example"]:
+        check_known(source, ("event",), _value(source).get("event"), events, "event")
+
+
+def _check_survey(
+    source: Source,
+    value: Mapping[str, Any],
+    maps: Mapping[str, list[str]],
+    surveys: Mapping[str, list[str]],
+    purposes: list[str] | None,
+) -> None:
+    for index, trigger in mappings(value.get("triggers")):
+        for name in ("stageEntered", "stageLeft", "taskCompleted"):
+            if isinstance(said := trigger.get(name), dict):
+                _check_stage(source, ("triggers", index, name), said, maps)
+    targeting = value.get("targeting")
+    if not isinstance(targeting, dict):
+        return
+    if purposes is not None and "consent" in targeting:
+        check_known(source, ("targeting", "consent"), targeting["consent"], purposes, "purpose of consent.yaml")
+    for index, answered in mappings(targeting.get("answered")):
+        place: Place = ("targeting", "answered", index)
+        if check_known(source, (*place, "survey"), answered.get("survey"), surveys, "survey"):
+            questions = surveys[str(answered["survey"])]
+            check_known(source, (*place, "question"), answered.get("question"), questions, "question of that survey")
+
+
+def _check_stage(source: Source, place: Place, said: Mapping[str, Any], maps: Mapping[str, list[str]]) -> None:
+    if check_known(source, (*place, "map"), said.get("map"), maps, "journey map") and "stage" in said:
+        check_known(source, (*place, "stage"), said["stage"], maps[str(said["map"])], "stage of that map")
+
+
+def _by_key(sources: Iterable[Source]) -> dict[str, Mapping[str, Any]]:
+    return {source.stem: _value(source) for source in sources}
+
+
+def _purposes(sources: Sequence[Source]) -> list[str] | None:
+    """None without a consent.yaml: then every purpose of the gateway may be asked for."""
+    return _keys(_value(sources[0]), "purposes") if sources else None
+
+
+def _keys(value: Mapping[str, Any], name: str) -> list[str]:
+    return [entry["key"] for _, entry in mappings(value.get(name)) if isinstance(entry.get("key"), str)]
+
+
+def _value(source: Source) -> Mapping[str, Any]:
+    return source.value if isinstance(source.value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
