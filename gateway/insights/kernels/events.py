@@ -1,0 +1,219 @@
+"""What every kernel reads: events as parallel arrays in their order, and the sequences they form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.errors import TooLarge
+
+Ints = npt.NDArray[np.integer[Any]]
+Longs = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+NONE = -1  # no name, no session, no value of the breakdown
+SESSION_GAP_MS = 30 * 60 * 1000
+
+
+class Unit(StrEnum):
+    """Whose sequence is looked at."""
+
+    USER = "USER"
+    SESSION = "SESSION"
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events in the order (user, at, seq, id), one row each; `of` brings them into it.
+
+    `user`: numbers from 0. `at`: ms. `code`: what happened, an index into the names that the question is about, NONE
+    for all else; an event that fits two rules of a question has a code of its own, which both name. `value`: a number
+    of the event, NaN where it has none. `session`, `breakdown`: numbers from 0, NONE where it has none. Events later
+    than the question's `as_of` are not among them.
+    """
+
+    user: Ints
+    at: Longs
+    seq: Longs
+    code: Ints
+    value: Floats | None = None
+    session: Ints | None = None
+    breakdown: Ints | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in self._columns() if column is not None}
+        if len(lengths) > 1:
+            raise ValueError(f"The columns of Events have different lengths: {sorted(lengths)}.")
+
+    @classmethod
+    def of(
+        cls,
+        user: Ints,
+        at: Longs,
+        seq: Longs,
+        code: Ints,
+        *,
+        value: Floats | None = None,
+        session: Ints | None = None,
+        breakdown: Ints | None = None,
+        rank: Ints | None = None,
+    ) -> Self:
+        """From rows in any order; `rank` is that of the event's id, where (user, at, seq) may be the same."""
+        unsorted = cls(user, at, seq, code, value, session, breakdown)
+        rows = in_order(user, at, seq, rank)
+        return unsorted if rows is None else unsorted.take(rows)
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, rows: Longs | Flags) -> Self:
+        """Some of the rows; their order is the caller's."""
+        return type(self)(*(None if column is None else column[rows] for column in self._columns()))
+
+    def having(self, codes: Iterable[int]) -> Flags:
+        """Which rows have one of the codes."""
+        wanted = [code for code in codes if code >= 0]
+        if not len(self) or not wanted:
+            return np.zeros(len(self), np.bool_)
+        table = np.zeros(max(int(self.code.max()), *wanted) + 2, np.bool_)  # the last one is for NONE
+        table[wanted] = True
+        return table[self.code]
+
+    def _columns(self) -> tuple[Any, ...]:
+        return self.user, self.at, self.seq, self.code, self.value, self.session, self.breakdown
+
+
+def in_order(user: Ints, at: Longs, seq: Longs, rank: Ints | None = None) -> Longs | None:
+    """The rows in the order (user, at, seq, rank); None when they are in it already.
+
+    One sort of (user, at) packed into a number; only what ties there is compared further.
+    """
+    key = Packing.of(at, user)(user, at)
+    if (key[1:] > key[:-1]).all():
+        return None
+    rows = np.argsort(key, kind="stable")
+    key = key[rows]
+    same = key[1:] == key[:-1]
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+        of_tied = rows[tied]
+        finer = (seq[of_tied], key[tied]) if rank is None else (rank[of_tied], seq[of_tied], key[tied])
+        rows[tied] = of_tied[np.lexsort(finer)]
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """(group, time) as one int64 that sorts like the pair: the group's number above the ms since `low`."""
+
+    low: int
+    span: int
+    bits: int
+
+    @classmethod
+    def of(cls, at: Longs, group: Ints) -> Self:
+        """For these times and groups. Raises TooLarge when they need more than 63 bits."""
+        if not len(at):
+            return cls(0, 1, 1)
+        low = int(at.min())
+        span = int(at.max()) - low + 1
+        bits = span.bit_length()
+        if bits + int(group.max()).bit_length() > 63:
+            raise TooLarge(
+                f"{int(group.max()) + 1:,} users over {span // 86_400_000:,} days are too many for one question.",
+                hint="Ask about a shorter range, or about a segment.",
+            )
+        return cls(low, span, bits)
+
+    def __call__(self, group: Ints, at: Longs) -> Longs:
+        """Times outside of those it was made for count as just before the first, or just after the last, of them."""
+        offset = np.clip(at - self.low, 0, self.span)
+        packed: Longs = (group.astype(np.int64) << self.bits) | offset
+        return packed
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Events one sequence after the other, each in order: `unit` is the sequence's number, from 0, of every row."""
+
+    events: Events
+    unit: Longs
+
+    @property
+    def starts(self) -> Longs:
+        """The first row of each sequence."""
+        return np.flatnonzero(changes(self.unit))
+
+    def __len__(self) -> int:
+        return int(self.unit[-1]) + 1 if len(self.unit) else 0
+
+
+def changes(*columns: Ints) -> Flags:
+    """Where a row differs from the one before in one of the columns; the first row does."""
+    changed = np.ones(len(columns[0]), np.bool_)
+    if len(changed):
+        np.not_equal(columns[0][1:], columns[0][:-1], out=changed[1:])
+        for column in columns[1:]:
+            changed[1:] |= column[1:] != column[:-1]
+    return changed
+
+
+def by_gap(events: Events, gap_ms: int = SESSION_GAP_MS) -> Longs:
+    """The session's number of each event: a pause longer than the gap starts one, exactly the gap does not."""
+    begins = changes(events.user)
+    if len(events):
+        begins[1:] |= np.diff(events.at) > gap_ms
+    return np.cumsum(begins) - 1
+
+
+def sequences(events: Events, unit: Unit, *, constant: Ints | None = None) -> Sequences:
+    """By user, or by user and session: that of the events where they carry one (those without are left out), otherwise
+    that of the 30-minute rule. `constant`: a sequence is of one value of this column as well.
+    """
+    columns: list[Ints] = []
+    if unit is Unit.SESSION and events.session is None:
+        columns.append(by_gap(events))
+    elif unit is Unit.SESSION and events.session is not None:
+        with_one = events.session >= 0
+        if not with_one.all():
+            events = events.take(with_one)
+            constant = None if constant is None else constant[with_one]
+        assert events.session is not None
+        columns.append(events.session)
+    if constant is not None:
+        columns.append(constant)
+    if columns and not (len(columns) == 1 and _ascends(events.user, columns[0])):
+        rows = np.lexsort((*reversed(columns), events.user))
+        events, columns = events.take(rows), [column[rows] for column in columns]
+    return Sequences(events, np.cumsum(changes(events.user, *columns)) - 1)
+
+
+def _ascends(user: Ints, column: Ints) -> bool:
+    return bool(((user[1:] > user[:-1]) | (column[1:] >= column[:-1])).all())
+
+
+def distinct(users: Ints) -> Longs:
+    """The users of some rows, each once, ascending."""
+    return np.unique(users).astype(np.int64)
+
+
+def top(counts: Ints, most: int) -> list[int]:
+    """The indexes of the highest counts above 0, highest first, ties by index."""
+    ranked = np.argsort(-counts.astype(np.int64), kind="stable")[: max(most, 0)]
+    return [int(index) for index in ranked if counts[index] > 0]
+
+
+def next_at(rows: Longs, floor: Longs, end: int) -> Longs:
+    """For each floor, the first of the ascending rows that is not below it; `end` where there is none."""
+    return np.append(rows, end)[np.searchsorted(rows, floor)]
+
+
+def whole(array: Sequence[Any] | npt.NDArray[Any]) -> list[int]:
+    """As Python's own whole numbers."""
+    return [int(number) for number in array]
