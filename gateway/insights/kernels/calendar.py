@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -40,24 +42,17 @@ class Calendar:
         shortest = {Interval.HOUR: 1, Interval.DAY: 23, Interval.WEEK: 160, Interval.MONTH: 670}[interval] * HOUR_MS
         if (last - first) // shortest + beyond > _MOST:
             raise TooLarge(f"More than {_MOST:,} intervals.", hint="Ask for longer ones, or about a shorter range.")
+        hours = interval is Interval.HOUR
         day = floor_of(datetime.fromtimestamp(first / 1000, UTC).astimezone(zone).date(), interval)
         found = [begin_of(day, zone)]
-        steps = Interval.DAY if interval is Interval.HOUR else interval
-        while found[-1] <= last:
-            day = next_of(day, steps)
+        more = beyond // 20 + 1 if hours else beyond
+        while more > 0 or found[-1] <= last:
+            more -= found[-1] > last
+            day = next_of(day, interval)
             found.append(begin_of(day, zone))
-        if interval is Interval.HOUR:
-            found = [hour for one, end in zip(found, found[1:], strict=False) for hour in range(one, end, HOUR_MS)]
-            low = max(index for index, hour in enumerate(found) if hour <= first)
-            high = max(index for index, hour in enumerate(found) if hour <= last)
-            bounds = [*found[low : high + 1]]
-            bounds += [bounds[-1] + HOUR_MS * number for number in range(1, beyond + 2)]
-            if high + 1 < len(found):
-                bounds[high - low + 1] = found[high + 1]
-            return cls(np.array(bounds, np.int64))
-        for _ in range(beyond):
-            day = next_of(day, steps)
-            found.append(begin_of(day, zone))
+        if hours:
+            found = [hour for one, end in pairwise(found) for hour in range(one, end, HOUR_MS)]
+            found = found[bisect_right(found, first) - 1 : bisect_right(found, last) + 1 + beyond]
         return cls(np.array(found, np.int64))
 
     def __len__(self) -> int:

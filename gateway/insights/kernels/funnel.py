@@ -267,9 +267,7 @@ def _rows_done_in_any_order(
     return [(np.flatnonzero(depth > k), rows[depth > k, k]) for k in range(len(question.steps))]
 
 
-def _attributed(
-    value: Ints, rows: list[tuple[Longs, Longs]], attempts: int, breakdown: Breakdown
-) -> Longs:
+def _attributed(value: Ints, rows: list[tuple[Longs, Longs]], attempts: int, breakdown: Breakdown) -> Longs:
     found = np.full(attempts, NONE)
     if breakdown.attribution is Attribution.STEP:
         attempt, row = rows[breakdown.step]

@@ -8,7 +8,18 @@ from enum import StrEnum
 import numpy as np
 
 from gateway.errors import InvalidInput
-from gateway.insights.kernels.events import Events, Flags, Ints, Longs, Sequences, Unit, changes, distinct, sequences, top
+from gateway.insights.kernels.events import (
+    Events,
+    Flags,
+    Ints,
+    Longs,
+    Sequences,
+    Unit,
+    changes,
+    distinct,
+    sequences,
+    top,
+)
 
 EXIT = -1  # the sequence ended (looking back: began) here
 OTHER = -2  # names beyond the most frequent ones of a column
@@ -39,7 +50,9 @@ class PathQuestion:
 
     def __post_init__(self) -> None:
         if self.depth < 1 or self.most < 1:
-            raise InvalidInput("Paths have at least one column after the anchor, and show one name in it.", path="depth")
+            raise InvalidInput(
+                "Paths have at least one column after the anchor, and show one name in it.", path="depth"
+            )
         if self.totals and not self.anchor:
             raise InvalidInput("Paths are counted in total from an anchor only.", path="anchor")
 
