@@ -9,7 +9,7 @@ import numpy as np
 
 from gateway.errors import InvalidInput
 from gateway.insights.kernels.calendar import HOUR_MS, Calendar
-from gateway.insights.kernels.events import Events, Longs, changes, distinct
+from gateway.insights.kernels.events import Events, Longs, changes
 from gateway.insights.kernels.statistics import Share
 
 DAY_MS = 24 * HOUR_MS
@@ -40,7 +40,8 @@ class Stickiness:
 
     def people(self, intervals: int) -> Longs:
         """The users who were active in exactly so many intervals."""
-        return self.user[self.intervals == intervals]
+        users: Longs = self.user[self.intervals == intervals]
+        return users
 
 
 def stickiness(events: Events, codes: tuple[int, ...], calendar: Calendar) -> Stickiness:
@@ -104,8 +105,8 @@ def lifecycle(
         parts = np.split(user[which][order], np.cumsum(counts)[:-1])
         groups.append(tuple(parts[1 : len(calendar)]))
     points = tuple(
-        LifecyclePoint(start, end, *(len(group[number]) for group in groups), complete=end <= as_of)
-        for number, (start, end) in enumerate(pairwise(bounds[1:]))
+        LifecyclePoint(start, end, len(new), len(back), len(again), len(gone), end <= as_of)
+        for (start, end), new, back, again, gone in zip(pairwise(bounds[1:]), *groups, strict=True)
     )
     return Lifecycle(points, *groups)
 
@@ -137,7 +138,8 @@ def _customers(user: Longs, joined: np.typing.NDArray[np.bool_], before: np.typi
     """Those whose last word before a moment is that they join."""
     user, joined = user[before], joined[before]
     last = np.append(changes(user)[1:], True)[: len(user)]
-    return user[last & joined]
+    customers: Longs = user[last & joined]
+    return customers
 
 
 def usage_churn(

@@ -55,8 +55,8 @@ class Exclusion:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunnelQuestion:
     """A funnel, asked as of `as_of` ms. `window_ms` is counted from an attempt's first step and includes its end; None
-    is no limit. `between` limits, as [start, end) ms, where attempts begin. `tolerance_ms`: a step may be so much before
-    the step before it. Raises InvalidInput where the options contradict each other.
+    is no limit. `between` limits, as [start, end) ms, where attempts begin. `tolerance_ms`: a step may be so much
+    before the step before it. Raises InvalidInput where the options contradict each other.
     """
 
     steps: tuple[Step, ...]
@@ -271,7 +271,8 @@ def best(unit: Longs, entries: Entries, rows: int) -> Longs:
     starts = np.flatnonzero(changes(unit))
     highest = np.maximum.reduceat(score, starts)
     winners = np.flatnonzero(score == np.repeat(highest, np.diff(np.append(starts, len(unit)))))
-    return winners[np.append(changes(unit[winners])[1:], True)]
+    last = np.append(changes(unit[winners])[1:], True)
+    return np.compress(last, winners)
 
 
 def _one_after_the_other(question: FunnelQuestion, sequences: Sequences, entries: Entries) -> Longs:

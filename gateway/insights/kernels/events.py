@@ -74,7 +74,8 @@ class Events:
 
     def take(self, rows: Longs | Flags) -> Self:
         """Some of the rows; their order is the caller's."""
-        return type(self)(*(None if column is None else column[rows] for column in self._columns()))
+        taken: list[Any] = [None if column is None else column[rows] for column in self._columns()]
+        return type(self)(*taken)
 
     def having(self, codes: Iterable[int]) -> Flags:
         """Which rows have one of the codes."""

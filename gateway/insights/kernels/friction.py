@@ -131,6 +131,8 @@ def _stage(number: int, visits: Visits, marks: tuple[Flags, Flags, Flags], count
     still_open, dropped, went_back = (int(mark[here].sum()) for mark in marks)
     n = int(here.sum())
     left = here & (visits.left >= 0)
+    with_error, with_repeat, with_low_score = (Share.of(int((count[here] > 0).sum()), n) for count in counts)
+    errors, repeats, low_scores = (int(count[here].sum()) for count in counts)
     return StageFriction(
         number,
         n,
@@ -138,7 +140,11 @@ def _stage(number: int, visits: Visits, marks: tuple[Flags, Flags, Flags], count
         still_open,
         Share.of(dropped, n - still_open),
         Share.of(went_back, n - still_open),
-        *(Share.of(int((count[here] > 0).sum()), n) for count in counts),
-        *(int(count[here].sum()) for count in counts),
+        with_error,
+        with_repeat,
+        with_low_score,
+        errors,
+        repeats,
+        low_scores,
         Spread.of(visits.left[left] - visits.entered[left]),
     )

@@ -24,7 +24,6 @@ from gateway.insights.kernels.events import (
     Longs,
     Sequences,
     Unit,
-    changes,
     distinct,
     next_at,
     sequences,

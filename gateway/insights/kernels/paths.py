@@ -50,9 +50,7 @@ class PathQuestion:
 
     def __post_init__(self) -> None:
         if self.depth < 1 or self.most < 1:
-            raise InvalidInput(
-                "Paths have at least one column after the anchor, and show one name in it.", path="depth"
-            )
+            raise InvalidInput("Paths have a column after the anchor, and show a name in it.", path="depth")
         if self.totals and not self.anchor:
             raise InvalidInput("Paths are counted in total from an anchor only.", path="anchor")
 
@@ -79,7 +77,7 @@ class PathLink:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """All of it is read from `nodes`: the code (or OTHER, EXIT) of every path in every column; `user` is whose it is."""
+    """All is read from `nodes`: the code (or OTHER, EXIT) of each path in each column; `user` is whose path it is."""
 
     total: int
     columns: tuple[PathColumn, ...]
@@ -154,6 +152,8 @@ def _column(codes: Longs, most: int) -> tuple[PathColumn, Longs]:
 
 def _links(column: int, source: Longs, to: Longs) -> list[PathLink]:
     going = source != EXIT
-    pairs, counts = np.unique(np.stack((source[going], to[going])), axis=1, return_counts=True)
-    found = [PathLink(column, int(one), int(other), int(n)) for (one, other), n in zip(pairs.T, counts, strict=True)]
-    return sorted(found, key=lambda link: (-link.paths, link.source, link.to))
+    width = int(to.max(initial=0)) - OTHER + 1
+    keys, counts = np.unique((source[going] - OTHER) * width + to[going] - OTHER, return_counts=True)
+    sources, targets = (keys // width + OTHER).tolist(), (keys % width + OTHER).tolist()
+    links = [PathLink(column, *row) for row in zip(sources, targets, counts.tolist(), strict=True)]
+    return sorted(links, key=lambda link: (-link.paths, link.source, link.to))

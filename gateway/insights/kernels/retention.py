@@ -62,7 +62,7 @@ class RetentionQuestion:
         good = all(0 <= first <= last <= self.buckets for first, last in self.brackets)
         if not good or bool(self.brackets) != (self.kind is Retained.BRACKET):
             raise InvalidInput(
-                "Brackets go with BRACKET, each from a bucket to the same or a later one.", path="brackets"
+                "Brackets go with BRACKET, each from a bucket to a later one or the same.", path="brackets"
             )
 
     @property

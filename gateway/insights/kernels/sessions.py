@@ -122,7 +122,7 @@ def time_on_page(
         time[followed] = at[followed + 1] - at[followed]
     else:
         ping = np.flatnonzero(found.events.having(pings))
-        view = np.searchsorted(row, ping) - 1
+        view = np.searchsorted(row, ping, side="right") - 1
         with_view = view >= 0
         with_view &= unit[np.maximum(view, 0)] == found.unit[ping] if len(row) else False
         ping, view = ping[with_view], view[with_view]

@@ -55,27 +55,6 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
-    """Of `n` observations, with Student's t interval; one observation has none."""
-
-    n: int
-    value: float | None
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, values: npt.NDArray[Any]) -> Mean:
-        n = len(values)
-        if not n:
-            return cls(0, None, None, None)
-        mean = float(np.mean(values))
-        if n == 1:
-            return cls(1, mean, None, None)
-        margin = margin_of_mean(n, float(np.std(values, ddof=1)))
-        return cls(n, mean, mean - margin, mean + margin)
-
-
-@dataclass(frozen=True, slots=True)
 class Spread:
     """How some lengths of time, in ms, or other numbers are spread."""
 

@@ -43,7 +43,7 @@ def variants(events: Events, unit: Unit = Unit.SESSION, *, collapse: bool = Fals
     """The variants of the events that have a name. Compared whole, not by a hash: no two are ever taken for one."""
     found = collapsed(sequences(events.take(events.code >= 0), unit), collapse)
     starts = found.starts
-    ends = np.append(starts[1:], len(found.events))
+    ends = np.append(starts[1:], len(found.events))[: len(starts)]
     codes = found.events.code
     seen: dict[bytes, int] = {}
     first: list[tuple[int, int]] = []

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.contract import Condition, EventRule, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
 from gateway.insights import kpis
-from gateway.insights.kpis import evaluate, series, wilson
+from gateway.insights.kernels.statistics import wilson
+from gateway.insights.kpis import evaluate, series
 from gateway.model.event import Event, EventType
 from gateway.model.identity import Identity, Member, digest
 from gateway.model.journey import Session
