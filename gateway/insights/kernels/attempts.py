@@ -287,7 +287,8 @@ def _one_after_the_other(question: FunnelQuestion, sequences: Sequences, entries
         packing = Packing.of(at, unit)
         key = packing(unit[entries.row], at)
         following = np.searchsorted(key, packing(unit[entries.row], at + question.window_ms + 1))
-    ended = np.where(converted, np.maximum(entries.last, entries.row), entries.excluded_at)
+    # By the tolerance a step, and what excludes after it, may be before the first step.
+    ended = np.maximum(np.where(converted, entries.last, entries.excluded_at), entries.row)
     closed = converted | excluded
     following = np.where(closed, np.searchsorted(entries.row, ended, side="right"), following).tolist()
     counted, entry = [], 0

@@ -17,7 +17,17 @@ from gateway.insights.kernels.paths import Direction, PathQuestion, paths
 from gateway.insights.kernels.retention import Clock, Retained, RetentionQuestion, retention
 from gateway.insights.kernels.sessions import TimeOnPage, session_stats, time_on_page
 from gateway.insights.kernels.variants import variants
-from tests.unit.insights.made import CODES, DAY, FAR, HOUR, MINUTE, asked, difference, funnel_question, population, some_codes
+from tests.unit.insights.made import (
+    DAY,
+    FAR,
+    HOUR,
+    MINUTE,
+    asked,
+    difference,
+    funnel_question,
+    population,
+    some_codes,
+)
 from tests.unit.insights.oracles import frictions, funnels, periods, sequences
 
 
@@ -28,7 +38,8 @@ def first_of(*differences: str | None) -> str | None:
 def compare_funnel(chance: Random) -> str | None:
     made = population(chance)
     question = funnel_question(chance, made.span)
-    breakdown = Breakdown(chance.choice(list(Attribution)), chance.randrange(len(question["steps"])), chance.randint(0, 3))
+    step = chance.randrange(len(question["steps"]))
+    breakdown = Breakdown(chance.choice(list(Attribution)), step, chance.randint(0, 3))
     answer = funnel(made.events, asked(question), breakdown)
     found = funnels.attempts(question, made.rows, own_sessions=made.own_sessions)
     constant = breakdown.attribution is Attribution.ALL
@@ -90,9 +101,7 @@ def compare_variants(chance: Random) -> str | None:
     made = population(chance, most=8)
     unit, collapse, most = chance.choice(list(Unit)), chance.random() < 0.5, chance.randint(1, 9)
     answer = variants(made.events, unit, collapse=collapse, most=most)
-    expected = sequences.variants(
-        made.rows, unit.value, collapse=collapse, most=most, own_sessions=made.own_sessions
-    )
+    expected = sequences.variants(made.rows, unit.value, collapse=collapse, most=most, own_sessions=made.own_sessions)
     people = expected.pop("people")
     found = [answer.people(place) for place in range(answer.distinct)]
     return first_of(difference(answer, expected), difference(found, people, "people"))
@@ -130,9 +139,7 @@ def compare_trend(chance: Random) -> str | None:
     between = (span[0] + chance.choice((0, DAY)), span[1] + DAY)
     calendar = Calendar.covering(made.zone, interval, *between)
     answer = trend(made.events, codes, calendar, as_of, statistic, fraction)
-    expected = periods.trend(
-        made.rows, codes, between, made.zone, interval.value, as_of, statistic.value, fraction
-    )
+    expected = periods.trend(made.rows, codes, between, made.zone, interval.value, as_of, statistic.value, fraction)
     found = [(point, answer.people(place)) for place, point in enumerate(answer.points)]
     return difference(found, expected)
 
@@ -218,7 +225,8 @@ def compare_friction(chance: Random) -> str | None:
                     }
                 )
                 at = left + chance.choice((0, 0, 1000))
-    columns = [np.array([visit[name] for visit in visits], np.int64) for name in ("user", "run", "stage", "entered", "left", "status")]
+    names = ("user", "run", "stage", "entered", "left", "status")
+    columns = [np.array([visit[name] for visit in visits], np.int64) for name in names]
     answer = friction(made.events, Visits(*columns), 3, errors=(0,), scores=(1, 2), low=2.0)
     return difference(answer.stages, frictions.friction(made.rows, visits, 3, (0,), (1, 2), 2.0))
 

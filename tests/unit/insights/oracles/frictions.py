@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from tests.unit.insights.oracles.population import Event, of_users, share, spread
@@ -33,7 +34,8 @@ def friction(
     """The visits are in the order (user, entered, place in the run)."""
     told = []
     for number, visit in enumerate(visits):
-        of_run = [other for other, one in enumerate(visits) if (one["user"], one["run"]) == (visit["user"], visit["run"])]
+        run = visit["user"], visit["run"]
+        of_run = [other for other, one in enumerate(visits) if (one["user"], one["run"]) == run]
         last = of_run[-1] == number
         inside = events_of(visits, number, events)
         told.append(
@@ -43,7 +45,7 @@ def friction(
                 "dropped": last and visit["status"] == 2,
                 "back": not last and visits[of_run[of_run.index(number) + 1]]["stage"] < visit["stage"],
                 "errors": sum(event["code"] in errors for event in inside),
-                "repeats": sum(a["code"] == b["code"] for a, b in zip(inside, inside[1:], strict=False)),
+                "repeats": sum(a["code"] == b["code"] for a, b in pairwise(inside)),
                 "low": sum(
                     event["code"] in scores and event["value"] is not None and event["value"] <= low for event in inside
                 ),

@@ -154,7 +154,7 @@ def next_entry(question: Question, events: list[Event], one: Attempt, entries: l
     if one["depth"] == len(required(question)):
         later = [entry for entry in entries if entry > max(one["last"], one["entry"])]
     elif one["stopped"] is not None:
-        later = [entry for entry in entries if entry > one["stopped"]]
+        later = [entry for entry in entries if entry > max(one["stopped"], one["entry"])]
     elif question["window"] is None:
         later = []
     else:

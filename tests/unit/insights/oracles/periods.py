@@ -43,6 +43,19 @@ def begin(number: int, zone: ZoneInfo, interval: str) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * 1000
 
 
+def one_number(statistic: str, here: list[Event], fraction: float) -> float | None:
+    values = [event["value"] for event in here]
+    if statistic == "COUNT":
+        return len(here)
+    if statistic == "UNIQUES":
+        return len(people(here))
+    if statistic == "SUM":
+        return float(sum(values))
+    if statistic == "MEAN":
+        return sum(values) / len(values) if values else None
+    return percentile(values, fraction)
+
+
 def trend(
     events: list[Event],
     codes: tuple[int, ...],
@@ -56,17 +69,11 @@ def trend(
     """`between`: any two moments of the first and the last interval. The users of each point beside it."""
     points = []
     for number in range(number_at(between[0], zone, interval), number_at(between[1], zone, interval) + 1):
-        here = [event for event in events if event["code"] in codes and number_at(event["at"], zone, interval) == number]
+        here = [event for event in events if number_at(event["at"], zone, interval) == number]
+        here = [event for event in here if event["code"] in codes]
         if statistic not in ("COUNT", "UNIQUES"):
             here = [event for event in here if event["value"] is not None]
-        values = [event["value"] for event in here]
-        value = {
-            "COUNT": lambda here=here: len(here),
-            "UNIQUES": lambda here=here: len(people(here)),
-            "SUM": lambda values=values: sum(values),
-            "MEAN": lambda values=values: sum(values) / len(values) if values else None,
-            "PERCENTILE": lambda values=values: percentile(values, fraction),
-        }[statistic]()
+        value = one_number(statistic, here, fraction)
         end = begin(number + 1, zone, interval)
         point = {
             "start": begin(number, zone, interval),
@@ -115,8 +122,8 @@ def starts(of_user: list[Event], question: dict[str, Any]) -> list[int]:
 def complete(cohort: int, bucket: int, question: dict[str, Any]) -> bool:
     zone, interval = question["zone"], question["interval"]
     if question["clock"] == "CALENDAR":
-        return begin(cohort + bucket + 1, zone, interval) <= question["as_of"]
-    return begin(cohort + 1, zone, interval) + (bucket + 1) * LENGTH[interval] <= question["as_of"]
+        return bool(begin(cohort + bucket + 1, zone, interval) <= question["as_of"])
+    return bool(begin(cohort + 1, zone, interval) + (bucket + 1) * LENGTH[interval] <= question["as_of"])
 
 
 def retention(events: list[Event], question: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +231,8 @@ def customer_churn(
 ) -> dict[str, Any]:
     at_start, at_end = (customers(events, joins, leaves, at) for at in between)
     left = at_start - at_end
-    return {"churn": share(len(left), len(at_start)), "open": 0, "left": sorted(left), "stayed": sorted(at_start - left)}
+    churn = share(len(left), len(at_start))
+    return {"churn": churn, "open": 0, "left": sorted(left), "stayed": sorted(at_start - left)}
 
 
 def usage_churn(

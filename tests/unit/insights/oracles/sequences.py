@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from tests.unit.insights.oracles.population import Event, percentile, share, spread, units
@@ -69,9 +70,7 @@ def paths(events: list[Event], question: dict[str, Any], *, own_sessions: bool) 
     links = []
     for number in range(question["depth"]):
         pairs = [(path[number], path[number + 1]) for path in found if path[number] != EXIT]
-        rows = [
-            {"column": number, "source": pair[0], "to": pair[1], "paths": pairs.count(pair)} for pair in set(pairs)
-        ]
+        rows = [{"column": number, "source": pair[0], "to": pair[1], "paths": pairs.count(pair)} for pair in set(pairs)]
         links += sorted(rows, key=lambda row: (-row["paths"], row["source"], row["to"]))
     return {"total": len(found), "columns": tuple(columns), "links": tuple(links), "paths": found, "users": users}
 
@@ -108,12 +107,12 @@ def follows(events: list[Event], unit: str, *, own_sessions: bool) -> dict[str, 
     for number, one in enumerate(units(named(events), unit, own_sessions=own_sessions)):
         first.append(one[0]["code"])
         last.append(one[-1]["code"])
-        for before, event in zip(one, one[1:], strict=False):
+        for before, event in pairwise(one):
             pair = before["code"], event["code"]
             took.setdefault(pair, []).append(event["at"] - before["at"])
             where.setdefault(pair, set()).add(number)
             people.setdefault(pair, set()).add(event["user"])
-    edges = [
+    edges: list[dict[str, Any]] = [
         {
             "source": pair[0],
             "to": pair[1],
