@@ -30,7 +30,8 @@ NIGHTS = (
 )
 # What lies between two events of a user: ties, a second, the edges of a session, of a window and of days.
 NEAR = (0, 0, 1, 1000, 2000, 5000, 10_000, 10_001, MINUTE, 15 * MINUTE, 30 * MINUTE, 30 * MINUTE + 1, HOUR)
-FAR = (*NEAR, 2 * HOUR, 23 * HOUR, DAY - 1, DAY, DAY + 1, 25 * HOUR, 2 * DAY, 7 * DAY)
+# From noon before such a night to its midnight, to the next one, and to the hours that the two ways to count differ by.
+FAR = (0, 1, 1000, HOUR, 12 * HOUR, 12 * HOUR - 1, 23 * HOUR, DAY - 1, DAY, DAY + 1, 25 * HOUR, 2 * DAY, 7 * DAY)
 
 
 @dataclass(frozen=True, slots=True)
