@@ -12,21 +12,11 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import sqrt
 
 from gateway.contract import Funnel, FunnelStep, Kpi, KpiStatus, Satisfied, SessionLength
+from gateway.insights.kernels.statistics import margin_of_mean, wilson
 from gateway.model.scope import Scope
 from gateway.store.measures import Measures
-
-_Z = 1.959963984540054
-# Student's t, 97.5 %, for 1 to 29 degrees of freedom; beyond, the normal distribution is near enough.
-# fmt: off
-_T = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
-    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
-    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452,
-)
-# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +184,6 @@ async def _satisfied(measures: Measures, scope: Scope, satisfied: Satisfied, bou
     return [_share(hits, n) for hits, n in zip(good, answers, strict=True)]
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share, as fractions: 8 of 10 -> (0.490, 0.943)."""
-    share = hits / n
-    spread = _Z * sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    middle, scale = share + _Z**2 / (2 * n), 1 + _Z**2 / n
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
-
-
 def _share(hits: int, n: int, steps: tuple[KpiStep, ...] = (), still_open: int = 0) -> _Estimate:
     if not n:
         return _Estimate(steps=steps, open=still_open)
@@ -216,5 +198,5 @@ def _mean(n: int, mean_ms: float, deviation_ms: float) -> _Estimate:
     mean = mean_ms / 1000
     if n == 1:
         return _Estimate(mean, n)
-    margin = (_T[n - 2] if n <= len(_T) + 1 else _Z) * deviation_ms / 1000 / sqrt(n)
+    margin = margin_of_mean(n, deviation_ms / 1000)
     return _Estimate(mean, n, max(0.0, mean - margin), mean + margin)

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.contract import Condition, EventRule, Funnel, FunnelStep, Kpi, Satisfied, SessionLength
-from gateway.insights import kpis
-from gateway.insights.kpis import evaluate, series, wilson
+from gateway.insights.kernels import statistics
+from gateway.insights.kernels.statistics import wilson
+from gateway.insights.kpis import evaluate, series
 from gateway.model.event import Event, EventType
 from gateway.model.identity import Identity, Member, digest
 from gateway.model.journey import Session
@@ -344,6 +345,6 @@ async def test_a_series_covers_the_range_without_overlap_or_hole(workspace: Work
 
 
 def test_the_table_of_t_has_a_value_for_every_small_sample() -> None:
-    assert len(kpis._T) == 29
-    assert list(kpis._T) == sorted(kpis._T, reverse=True)
+    assert len(statistics._T) == 29
+    assert list(statistics._T) == sorted(statistics._T, reverse=True)
     assert replace(kpi(CSAT), key="x").definition == kpi(CSAT).definition
