@@ -198,18 +198,22 @@ class Manifests:
             fenced = await self._database.update_one(COLLECTION, _held(hold), head, session=session)
             if not fenced.matched:
                 raise LeaseLost("Another process writes the parts now.")
-            operations = self._operations(hold.workspace, changes)
-            done = await self._database.bulk_write(COLLECTION, operations, session=session)
-            if done.matched < len(changes.retire):
+            if await self._retire(hold.workspace, changes.retire, session) < len(changes.retire):
                 raise LeaseLost("A part that was to be replaced is gone.")
+            operations = self._operations(hold.workspace, changes)
+            await self._database.bulk_write(COLLECTION, operations, session=session)
 
         await self._database.with_transaction(transact)
 
-    def _operations(self, workspace: str, changes: Changes) -> list[Operation]:
-        operations: list[Operation] = [InsertOne(_part_row(workspace, part)) for part in changes.add]
-        for part in changes.retire:
+    async def _retire(self, workspace: str, parts: Sequence[Part], session: Session) -> int:
+        operations: list[Operation] = []
+        for part in parts:
             found = {**_key(workspace, part.file), "retiredAt": None}
             operations.append(UpdateOne(found, {"$set": {"retiredAt": part.retired_at}}))
+        return (await self._database.bulk_write(COLLECTION, operations, session=session)).matched
+
+    def _operations(self, workspace: str, changes: Changes) -> list[Operation]:
+        operations: list[Operation] = [InsertOne(_part_row(workspace, part)) for part in changes.add]
         operations += [DeleteOne(_key(workspace, part.file)) for part in changes.forget]
         if changes.generation is not None:
             row = _generation_row(workspace, changes.generation)

@@ -16,6 +16,7 @@ from gateway.store.events import COLLECTION as EVENTS
 from gateway.store.events import OF_USERS, OLDEST_FIRST
 from gateway.store.feed import Feed
 from gateway.store.lanes import FEED, feed_id
+from gateway.store.measures import property_projection
 
 #: A filter: what may be counted.
 COUNTED: Document = {"consent.analytics": {"$ne": False}}
@@ -140,6 +141,14 @@ class ColumnarRows:
             if len(rows) < _PAGE:
                 return
             position = (rows[-1]["at"], rows[-1]["seq"], bytes(rows[-1]["_id"]))
+
+
+def projection(paths: Collection[str]) -> dict[str, int]:
+    """Of an event what a scan looks at: these dotted paths of its properties only."""
+    base = dict.fromkeys(("sk", "name", "type", "at", "seq", "client", "escaped"), 1)
+    if any(not name for path in paths for name in path.split(".")):
+        return {**base, "properties": 1}  # no path of MongoDB's has an empty name
+    return base | property_projection(paths)
 
 
 def _wanted(workspace: str, names: Collection[str], between: tuple[int, int]) -> Document:

@@ -169,17 +169,18 @@ class Writer:
         heads, floors = await self._rows.heads_and_floors()
         if manifest.building is None and self._wants_building(manifest, floors):
             return await self._begin(held, manifest, heads)
+        building = manifest.building is not None
         if manifest.building is not None and await self._build(held, manifest, manifest.building, heads, flush):
             return True
         if manifest.current is not None and not _behind(manifest.current, floors):
             behind = _distance(manifest.current.positions, heads)
             late = self.clock.monotonic() - held.flushed >= self.pace.seconds
             if behind and (flush or late or behind >= self.pace.rows):
-                return await self._flush(held, manifest, manifest.current, heads)
+                return await self._flush(held, manifest, manifest.current, heads) or building
             if await self.merge(held, manifest, manifest.current):
                 return True
         await self._clear(held, manifest)
-        return False
+        return building
 
     def _wants_building(self, manifest: Manifest, floors: Positions) -> bool:
         current = manifest.current
@@ -210,18 +211,18 @@ class Writer:
     async def _build(
         self, held: _Workspace, manifest: Manifest, building: Generation, heads: Positions, flush: bool
     ) -> bool:
-        """A step of the generation that is built: whether that was all this turn can do."""
+        """A step of the generation that is built; whether the old one need not be looked at in this turn."""
         workspace = held.hold.workspace
         if building.reading is not None:
             rows, reading = await self._rows.stored(workspace, building.reading, limit=self.pace.rows)
             scanned = max([building.scanned, *(row["receivedAt"] for row in rows)])
             moved = replace(building, reading=reading, scanned=scanned)
             await self._add(held, manifest, moved, rows)
-            return manifest.current is None or reading is None
-        if _distance(building.positions, heads) >= self.pace.rows or (
-            flush and _distance(building.positions, heads)
-        ):
-            return await self._flush(held, manifest, building, heads)
+            return manifest.current is None
+        behind = _distance(building.positions, heads)
+        if behind >= self.pace.rows or (flush and behind):
+            await self._flush(held, manifest, building, heads)
+            return manifest.current is None
         return await self._switch(held, manifest, building)
 
     async def _switch(self, held: _Workspace, manifest: Manifest, building: Generation) -> bool:
