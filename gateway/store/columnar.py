@@ -140,7 +140,7 @@ class Changes:
     retire: list[Part] = field(default_factory=list)
     forget: list[Part] = field(default_factory=list)
     generation: Generation | None = None
-    drop: int | None = None
+    drop: list[int] = field(default_factory=list)
     head: Document = field(default_factory=dict)
     rewritten: Mapping[str, int] = field(default_factory=dict)
     done: Sequence[str] = ()
@@ -218,8 +218,7 @@ class Manifests:
         if changes.generation is not None:
             row = _generation_row(workspace, changes.generation)
             operations.append(UpdateOne(_key(workspace, row.pop("_id")), {"$set": row}, upsert=True))
-        if changes.drop is not None:
-            operations.append(DeleteOne(_key(workspace, _generation_id(changes.drop))))
+        operations += [DeleteOne(_key(workspace, _generation_id(number))) for number in changes.drop]
         for key, rows in changes.rewritten.items():
             operations.append(UpdateOne(_key(workspace, key), {"$inc": {"rows": rows}}))
         operations += [UpdateOne(_key(workspace, key), {"$set": {"done": True}}) for key in changes.done]
@@ -331,7 +330,7 @@ def _part(row: Document) -> Part:
         bytes=row["bytes"],
         first=row["first"],
         last=row["last"],
-        names={name: rows for name, rows in row["names"]},
+        names=dict(row["names"]),
         level=row["level"],
         month=row["month"],
         retired_at=row["retiredAt"],
@@ -339,7 +338,9 @@ def _part(row: Document) -> Part:
 
 
 def _to_rewrite(row: Document) -> ToRewrite:
-    return ToRewrite(row["_id"].partition("/")[2], row["erasure"], row["round"], tuple(row["sks"]), row["done"], row["rows"])
+    return ToRewrite(
+        row["_id"].partition("/")[2], row["erasure"], row["round"], tuple(row["sks"]), row["done"], row["rows"]
+    )
 
 
 def retired(parts: Sequence[Part], now: int) -> list[Part]:

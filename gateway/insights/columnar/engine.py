@@ -41,7 +41,7 @@ class Engine:
         self, folder: Folder | None, *, threads: int, memory_mb: int, at_once: int, most_waiting: int = 64
     ) -> None:
         self._folder = folder
-        self._config = {
+        self._config: dict[str, str | bool | int | float | list[str]] = {
             "threads": threads,
             "memory_limit": f"{memory_mb}MB",
             "temp_directory": f"{tempfile.gettempdir()}/journey-gateway-duckdb",

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import duckdb
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 
 from gateway.clock import random_id
 from gateway.errors import GatewayError, SetupError

@@ -120,7 +120,9 @@ def merge(cursor: Connection, folder: Folder, parts: Sequence[Part], into: Itera
     return made
 
 
-def holding(cursor: Connection, folder: Folder, parts: Sequence[Part], workspace: str, sks: Collection[str]) -> dict[str, int]:
+def holding(
+    cursor: Connection, folder: Folder, parts: Sequence[Part], workspace: str, sks: Collection[str]
+) -> dict[str, int]:
     """How many rows of these identities each part has; those without any are left out."""
     if not parts:
         return {}

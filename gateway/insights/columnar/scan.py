@@ -263,7 +263,7 @@ def in_order(user: Codes, at: Array, seq: Array) -> Array:
     if bits + 32 > 63:
         return np.lexsort((seq, at, user))
     packed = (user.astype(np.int64) + 1) << bits | (at - first)
-    order = np.argsort(packed, kind="stable")
+    order = np.argsort(packed)
     packed = packed[order]
     same = packed[1:] == packed[:-1]
     if same.any():
@@ -273,7 +273,7 @@ def in_order(user: Codes, at: Array, seq: Array) -> Array:
         within[:-1] |= same
         places = np.flatnonzero(within)
         some = order[places]
-        order[places] = some[np.lexsort((seq[some], packed[places]))]
+        order[places] = some[np.lexsort((some, seq[some], packed[places]))]
     return order
 
 

@@ -187,9 +187,7 @@ def _encode(cursor: Connection, column: str, plain: bool) -> list[Scalar]:
     told = np.empty(len(texts), object)
     told[:] = texts
     cursor.register("texts", {"value": told, "code": np.array(codes, np.int32)})
-    cursor.execute(
-        f"CREATE OR REPLACE TEMP TABLE codes_{column} AS SELECT value::VARCHAR AS value, code FROM texts"
-    )
+    cursor.execute(f"CREATE OR REPLACE TEMP TABLE codes_{column} AS SELECT value::VARCHAR AS value, code FROM texts")
     cursor.unregister("texts")
     return values.values
 

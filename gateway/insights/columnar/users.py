@@ -72,7 +72,8 @@ class Users:
         if not len(self.high) or not len(high):
             return np.empty(0, np.int32)
         place = np.minimum(np.searchsorted(self.high, high), len(self.high) - 1)
-        return place[self.high[place] == high].astype(np.int32)
+        found: Codes = place[self.high[place] == high].astype(np.int32)
+        return found
 
     def __len__(self) -> int:
         return len(self.high)

@@ -233,7 +233,7 @@ class Writer:
             Changes(
                 head={"current": building.number, "building": 0},
                 retire=retired(manifest.live(manifest.head.current), self.clock.now()),
-                drop=None if old is None else old.number,
+                drop=[] if old is None else [old.number],
             ),
         )
         log.info("the columnar projection is built", extra={"generation": building.number})
@@ -276,9 +276,7 @@ class Writer:
         changes = Changes(generation=generation)
         if rows:
             empty = self._empty(held, generation.number)
-            work = partial(
-                files.write, folder=self.folder, part=empty, workspace=held.hold.workspace, rows=rows
-            )
+            work = partial(files.write, folder=self.folder, part=empty, workspace=held.hold.workspace, rows=rows)
             changes.add.append(await self.engine.run(work))
         await self._commit(held, changes)
 
@@ -317,7 +315,9 @@ class Writer:
             made = []
             for part in old:
                 into = self._empty(held, part.generation, part.level)
-                made.append(await self.engine.run(partial(files.without, folder=self.folder, part=part, sks=sks, into=into)))
+                made.append(
+                    await self.engine.run(partial(files.without, folder=self.folder, part=part, sks=sks, into=into))
+                )
             await self._commit(
                 held,
                 Changes(
@@ -370,15 +370,12 @@ class Writer:
             return False
         manifest = await self._manifests.read(workspace)
         name = await self.engine.run(lambda _: self.folder.name(make=here))
-        generations = [*manifest.generations]
-        for number in generations or [None]:
-            head: Document = {"current": 0, "building": 0, "asked": False, "store": name if here else None}
-            if not here:
-                head["numbered"] = 0
-            gone = [part for part in manifest.parts if part.generation == number]
-            await self._commit(held, Changes(forget=gone, drop=number, head=head))
         if manifest.head.store in (None, name):
             await self._delete([part.file for part in manifest.parts])
+        head: Document = {"current": 0, "building": 0, "asked": False, "store": name if here else None}
+        if not here:
+            head["numbered"] = 0
+        await self._commit(held, Changes(forget=[*manifest.parts], drop=[*manifest.generations], head=head))
         return True
 
 

@@ -20,9 +20,9 @@ numbers = (
     | st.sampled_from([0.0, -0.0, 1.0, 1.5, 5.0, 1e300, -1e300, 5e-324, float(2**53), float(2**63), 1e22])
     | st.floats(allow_nan=False, allow_infinity=False)
 )
-texts = st.sampled_from(["", "a", "1", "true", "null", "ä", "😀", "\ud7ff", "z", '"', "\\", "a\x00b", "a/b", "\u2028", "\x7f", "\n"]) | st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=4
-)
+texts = st.sampled_from(
+    ["", "a", "1", "true", "null", "ä", "😀", "\ud7ff", "z", '"', "\\", "a\x00b", "a/b", "\u2028", "\x7f", "\n"]
+) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 scalars = st.none() | st.booleans() | numbers | texts
 KEYS = ["a", "b", "0", "1", "-", "a/b", "a~b", "~1", "", "ä", '"', "'", "$", "a b", "*", "[0]"]
 keys = st.sampled_from(KEYS)
