@@ -86,6 +86,15 @@ class ColumnarRows:
             reading = Reading(rows[-1]["receivedAt"], rows[-1]["seq"], bytes(rows[-1]["_id"]))
         return _counted(found), reading
 
+    async def lag(self, workspace: str, after: Positions, heads: Positions, now: int) -> float:
+        """The age in seconds of the oldest event that the feed announces behind `after`; 0: there is none."""
+        oldest = now
+        for lane, head in enumerate(heads):
+            if head > after[lane]:
+                rows = await self._feed.rows(workspace, lane, after[lane], head, limit=1, wanted={"kind": "event"})
+                oldest = min([oldest, *(row["writtenAt"] for row in rows)])
+        return (now - oldest) / 1000
+
     # -- the tail -----------------------------------------------------------------------------------------------
 
     async def tail(
@@ -141,6 +150,11 @@ class ColumnarRows:
             if len(rows) < _PAGE:
                 return
             position = (rows[-1]["at"], rows[-1]["seq"], bytes(rows[-1]["_id"]))
+
+
+def distance(positions: Positions, heads: Positions) -> int:
+    """How many rows of the feed, of every kind, lie behind these positions."""
+    return sum(max(0, head - position) for head, position in zip(heads, positions, strict=True))
 
 
 def projection(paths: Collection[str]) -> dict[str, int]:

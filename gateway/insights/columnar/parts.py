@@ -114,7 +114,7 @@ def merge(cursor: Connection, folder: Folder, parts: Sequence[Part], into: Itera
     months = cursor.execute(f"SELECT DISTINCT {_MONTH} FROM read_parquet($files) ORDER BY 1", {"files": files})
     made = []
     for (month,), part in zip(months.fetchall(), into, strict=False):
-        query = f"SELECT * FROM read_parquet($files) WHERE {_MONTH} = $month"  # noqa: S608 - a constant of ours
+        query = f"SELECT * FROM read_parquet($files) WHERE {_MONTH} = $month"
         copied = _copy(cursor, folder, part, query, {"files": files, "month": month})
         made.append(replace(_described(cursor, folder, copied), month=month))
     return made

@@ -191,8 +191,9 @@ class _Followed:
                 await self._follow_from(self._reached)
             except HistoryLost:
                 self._table = self._reached = None
-            except GatewayError as error:
-                log.warning("identities are followed anew", extra={"reason": error.code})
+            except Exception as error:
+                code = error.code if isinstance(error, GatewayError) else type(error).__name__
+                log.warning("identities are followed anew", extra={"reason": code})
                 await asyncio.sleep(_AGAIN_SECONDS)
         self._table = self._reached = None
 

@@ -22,7 +22,7 @@ from gateway.insights.columnar import parts as files
 from gateway.insights.columnar.engine import Engine
 from gateway.insights.columnar.folder import Folder, PartsElsewhere, orphans, part_name
 from gateway.store.columnar import Changes, Generation, Hold, Manifest, Manifests, Part, Positions, Reading, retired
-from gateway.store.columnar_rows import ColumnarRows
+from gateway.store.columnar_rows import ColumnarRows, distance
 from gateway.store.database import Database, Document
 from gateway.store.keys import Keys
 from gateway.store.lanes import LeaseLost
@@ -32,14 +32,13 @@ log = logging.getLogger("gateway.columnar")
 LEASE_SECONDS = 15.0
 _BEAT_SECONDS = 3.0
 _TURN_SECONDS = 1.0
-_PAUSE_SECONDS = 5.0
 #: Rows that one merged part has at most, about.
 MOST_ROWS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How large and how old what has no part yet may get, and how long a replaced file is kept for those who read it."""
+    """How large and how old what has no part yet may get; how long a replaced file is kept for those who read it."""
 
     rows: int = 100_000
     seconds: float = 60.0
@@ -173,7 +172,7 @@ class Writer:
         if manifest.building is not None and await self._build(held, manifest, manifest.building, heads, flush):
             return True
         if manifest.current is not None and not _behind(manifest.current, floors):
-            behind = _distance(manifest.current.positions, heads)
+            behind = distance(manifest.current.positions, heads)
             late = self.clock.monotonic() - held.flushed >= self.pace.seconds
             if behind and (flush or late or behind >= self.pace.rows):
                 return await self._flush(held, manifest, manifest.current, heads) or building
@@ -219,7 +218,7 @@ class Writer:
             moved = replace(building, reading=reading, scanned=scanned)
             await self._add(held, manifest, moved, rows)
             return manifest.current is None
-        behind = _distance(building.positions, heads)
+        behind = distance(building.positions, heads)
         if behind >= self.pace.rows or (flush and behind):
             await self._flush(held, manifest, building, heads)
             return manifest.current is None
@@ -249,7 +248,7 @@ class Writer:
             rows += page
         rows = await self._new_ones(manifest, generation, rows)
         await self._add(held, manifest, replace(generation, positions=ends), rows)
-        left = _distance(ends, heads)
+        left = distance(ends, heads)
         if generation.number == manifest.head.current and not left:
             held.flushed = self.clock.monotonic()
         return bool(left)
@@ -382,7 +381,3 @@ class Writer:
 def _behind(generation: Generation, floors: Positions) -> bool:
     """Whether the feed no longer has what comes next."""
     return any(floor - 1 > position for floor, position in zip(floors, generation.positions, strict=True))
-
-
-def _distance(positions: Positions, heads: Positions) -> int:
-    return sum(max(0, head - position) for head, position in zip(heads, positions, strict=True))
