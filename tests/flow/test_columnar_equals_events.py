@@ -37,6 +37,7 @@ from gateway.store.database import Database
 from gateway.store.events import Events, to_document
 from tests.flow.test_derive_equals_oracle import MINUTE, START, batches, plain_events, refolded, to_event
 from tests.flow.test_erasure_equals_oracle import SOMEBODY, Named, Owners, erase
+from tests.pace import PATIENCE
 
 Plain = dict[str, Any]
 Row = tuple[str, int, int, str, tuple[bool, ...], float | None, object, str | None]
@@ -126,7 +127,8 @@ class World:
         assert not last.trouble
         manifest = await Manifests(self.database).read("w")
         assert sorted(self.folder.files("w")) == sorted(part.file for part in manifest.parts)
-        assert manifest.building is None and not [part for part in manifest.parts if part.retired_at is not None]
+        assert manifest.building is None
+        assert not [part for part in manifest.parts if part.retired_at is not None]
 
 
 async def naive(database: Database, announced_only: bool = False) -> list[Row]:
@@ -247,17 +249,7 @@ async def test_a_scan_has_what_the_events_have(
     )
     @given(plain_events(), st.lists(SOMEBODY, max_size=1), st.integers(0, 1_000_000))
     def check(events: list[Plain], people: list[Named], seed: int) -> None:
-        import time
-
-        t = time.time()
-        fut = asyncio.run_coroutine_threadsafe(compared(events, people, seed), loop)
-        try:
-            fut.result(25)
-        except TimeoutError:
-            for task in asyncio.all_tasks(loop):
-                task.print_stack(limit=12)
-            raise
-        print("took", round(time.time() - t, 2), len(events), people)
+        asyncio.run_coroutine_threadsafe(compared(events, people, seed), loop).result(PATIENCE)
 
     await asyncio.to_thread(check)
 
@@ -288,7 +280,8 @@ async def test_a_zombie_commits_nothing(database: Database, tmp_path: Path) -> N
     await collections.prepare(database)
     manifests = Manifests(database)
     first = await manifests.acquire("w", "one", 60)
-    assert first is not None and await manifests.acquire("w", "two", 60) is None
+    assert first is not None
+    assert await manifests.acquire("w", "two", 60) is None
     await manifests.release(first)
     second = await manifests.acquire("w", "two", 60)
     assert second == Hold("w", "two", first.epoch + 1)

@@ -150,6 +150,7 @@ class _Followed:
         self._task: asyncio.Task[None] | None = None
         self._asked = 0.0
         self._turn = asyncio.Lock()
+        self._stopping = False
 
     async def now(self) -> Users:
         """Everybody, as of no earlier than this call. Raises Unavailable."""
@@ -168,8 +169,9 @@ class _Followed:
             return await asyncio.to_thread(self._table.snapshot)
 
     async def stop(self) -> None:
+        # Not by cancelling: a driver in the middle of a read may swallow that and go on.
+        self._stopping = True
         if self._task is not None:
-            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _look_at_suppressed(self) -> None:
@@ -182,7 +184,7 @@ class _Followed:
             table.number, table.made = number, None
 
     async def _follow(self) -> None:
-        while self._clock.monotonic() - self._asked < _IDLE_SECONDS:
+        while self._wanted():
             try:
                 if self._table is None:
                     since = await self._keys.settled()
@@ -197,6 +199,9 @@ class _Followed:
                 await asyncio.sleep(_AGAIN_SECONDS)
         self._table = self._reached = None
 
+    def _wanted(self) -> bool:
+        return not self._stopping and self._clock.monotonic() - self._asked < _IDLE_SECONDS
+
     async def _load(self) -> _Table:
         arrays: list[tuple[Whos, Whos, Whos]] = [_arrays(())]
         async for page in self._keys.all():
@@ -208,7 +213,7 @@ class _Followed:
     async def _follow_from(self, since: Timestamp | None) -> None:
         assert since is not None
         async with self._keys.changes(since) as stream:
-            while self._clock.monotonic() - self._asked < _IDLE_SECONDS:
+            while self._wanted():
                 # Read before the stream is asked: if it has nothing then, we have come so far.
                 position = await self._keys.settled()
                 changes = await stream.next_batch(1_000)
