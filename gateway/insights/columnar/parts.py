@@ -67,7 +67,7 @@ def write(cursor: Connection, folder: Folder, part: Part, workspace: str, rows: 
         f"nullif({name}, '')::{kind} AS {name}" if name in OF_CLIENT else f"{name}::{kind} AS {name}"
         for name, kind in COLUMNS.items()
     )
-    copied = _copy(cursor, folder, part, f"SELECT {chosen} FROM rows", ())
+    copied = copy(cursor, folder, part, f"SELECT {chosen} FROM rows", ())
     cursor.unregister("rows")
     times = [row["at"] for row in rows]
     months = cursor.execute(
@@ -115,8 +115,8 @@ def merge(cursor: Connection, folder: Folder, parts: Sequence[Part], into: Itera
     made = []
     for (month,), part in zip(months.fetchall(), into, strict=False):
         query = f"SELECT * FROM read_parquet($files) WHERE {_MONTH} = $month"
-        copied = _copy(cursor, folder, part, query, {"files": files, "month": month})
-        made.append(replace(_described(cursor, folder, copied), month=month))
+        copied = copy(cursor, folder, part, query, {"files": files, "month": month})
+        made.append(replace(described(cursor, folder, copied), month=month))
     return made
 
 
@@ -140,7 +140,7 @@ def without(cursor: Connection, folder: Folder, part: Part, sks: Collection[str]
     """The rows of a part that are not of these identities, anew; `rows` 0: nothing was left to write."""
     query = "SELECT * FROM read_parquet($files) WHERE NOT list_contains($sks, sk)"
     asked = {"files": [folder.path(part.file)], "sks": list(sks)}
-    made = _described(cursor, folder, _copy(cursor, folder, into, query, asked))
+    made = described(cursor, folder, copy(cursor, folder, into, query, asked))
     return replace(made, month=part.month)
 
 
@@ -161,7 +161,8 @@ def known_ids(
     return {key for (key,) in found}
 
 
-def _copy(cursor: Connection, folder: Folder, part: Part, query: str, asked: Any) -> Part:
+def copy(cursor: Connection, folder: Folder, part: Part, query: str, asked: Any) -> Part:
+    """Write what a query finds to the file of `part`, sorted; raises whatever the query or the store raises."""
     folder.make(part.file)
     try:
         cursor.execute(f"COPY ({query} {_SORTED}) TO '{_quoted(folder.path(part.file))}' {_WRITTEN}", asked or None)
@@ -171,7 +172,8 @@ def _copy(cursor: Connection, folder: Folder, part: Part, query: str, asked: Any
         raise
 
 
-def _described(cursor: Connection, folder: Folder, part: Part) -> Part:
+def described(cursor: Connection, folder: Folder, part: Part) -> Part:
+    """What is in the file of a part: rows, names and times."""
     rows = cursor.execute(
         "SELECT name, count(*), min(at_ms), max(at_ms) FROM read_parquet($files) GROUP BY name",
         {"files": [folder.path(part.file)]},
