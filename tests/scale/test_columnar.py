@@ -1,7 +1,7 @@
 """The columnar projection: writing it from stored events, and scans of it at growing sizes.
 
 BENCH_SIZES says over how many events scans are measured (the default is short); BENCH_USERS how many users they have.
-With the extra `bench` (chdb) ClickHouse reads the same files beside.
+Where chdb is installed, ClickHouse reads the same files beside.
 """
 
 from __future__ import annotations
