@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -123,9 +124,8 @@ async def test_scans_at_growing_sizes(
             count = min(PART, size - made)
             empty = Part(part_name("w", 1, hold.epoch), 1, 0, 0, 0, 0, {})
             began = time.perf_counter()
-            part = await duck.run(
-                lambda cursor, e=empty, n=count, m=made: generated(cursor, folder, e, sks, keys, m, n)
-            )
+            work = partial(generated, folder=folder, part=empty, sks=sks, keys=keys, first=made, count=count)
+            part = await duck.run(work)
             spent = time.perf_counter() - began
             await manifests.commit(hold, Changes(add=[part]))
             made += count

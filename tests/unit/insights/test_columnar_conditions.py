@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contract.rules import OPERATORS, Condition
+from gateway.contract.rules import OPERATORS, Condition, Operator
 from gateway.insights.columnar.conditions import Asked, holds
 
+COMPARING: list[Operator] = ["equals", "gt", "gte", "lt", "lte"]
 BORDERS = [2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 9007199254740993]
 numbers = (
     st.sampled_from([0, 1, -1, 5, 10, *BORDERS])
@@ -57,7 +58,7 @@ def test_sql_means_what_python_means(cursor: Any) -> None:
         for one in some:
             for key, value in one.items():
                 if value is None or isinstance(value, str | int | float):
-                    op = data.draw(st.sampled_from(["equals", "gt", "gte", "lt", "lte"]))
+                    op = data.draw(st.sampled_from(COMPARING))
                     asked_for.append(Condition(key, op, value))
         asked = Asked({"docs": [orjson.dumps(one).decode() for one in some]})
         columns = ", ".join(holds(condition, asked) for condition in asked_for)
