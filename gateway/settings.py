@@ -22,6 +22,8 @@ PREFIX = "GATEWAY_"
 FILE = "gateway.toml"
 #: A `host` that is a socket in the file system begins so.
 UNIX = "unix:"
+#: A `columnar_url` that means: none.
+OFF = "off"
 
 _NOT_IN_DATABASE = re.compile(r'[\x00-\x20/\\."$\ud800-\udfff]')
 _LONGEST_DATABASE = 63
@@ -140,6 +142,13 @@ class Settings:
     intake_budget_bytes: Annotated[int, Between(1_000_000, 100_000_000_000)] = 64_000_000
     disk_free_percent: Annotated[float, Between(0, 50)] = 5.0
     erase_again_seconds: Annotated[float, Between(0, 86_400)] = 60.0
+    columnar_url: Annotated[str | None, Example("s3://bucket/journeys")] = None
+    columnar_rows: Annotated[int, Between(1_000, 5_000_000)] = 100_000
+    columnar_seconds: Annotated[float, Between(1, 3_600)] = 60.0
+    scan_rows: Annotated[int, Between(1_000, 2_000_000_000)] = 20_000_000
+    scan_seconds: Annotated[float, Between(1, 600)] = 30.0
+    scan_memory_mb: Annotated[int, Between(100, 1_000_000)] = 1_000
+    scan_threads: Annotated[int, Between(1, 256)] = 2
     plugins: Annotated[tuple[str, ...], Example("acme")] = ()
     load_plugins: Annotated[tuple[str, ...] | None, Example("hubspot,slack")] = None
     plugins_dir: Annotated[Path | None, Example("plugins")] = None
@@ -184,6 +193,14 @@ _HELP = {
     "max_connections": "most connections at a time; further requests are answered 503",
     "intake_budget_bytes": "most bytes of events a process holds at a time; further requests are answered 503",
     "erase_again_seconds": "when an erasure deletes once more what was on its way in when it began; then it is done",
+    "columnar_url": "where the events lie in columns for numbers: a folder, or an address that fsspec knows, shared by "
+    "all gateways; unset: `columnar` in the data folder; `off`: nowhere, and only few events can be asked about",
+    "columnar_rows": "events that one new file of them has at most",
+    "columnar_seconds": "how long events wait for their file at most; questions have them all the same",
+    "scan_rows": "most events that one question may be about",
+    "scan_seconds": "how long one question about many events may take, waiting included",
+    "scan_memory_mb": "memory that questions may use, and the writing of columns as much again",
+    "scan_threads": "processors that questions may use",
     "plugins": "plugins to load that have no connector under `connectors`, separated by commas",
     "load_plugins": "load only these of the enabled plugins; set to nothing (`GATEWAY_LOAD_PLUGINS=`): none, safe mode",
     "plugins_dir": "a folder with one-file plugins (`acme.py`), loaded beside those that are installed",

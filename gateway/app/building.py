@@ -12,6 +12,7 @@ from gateway.access.callers import Callers
 from gateway.access.issuers import Issuers
 from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
+from gateway.app.columnar import Columnar
 from gateway.app.connectors import Connectors
 from gateway.app.contracts import Folder
 from gateway.app.disk import DiskGuard
@@ -77,6 +78,7 @@ class Gateway:
     sessions: Sessions
     journeys: Journeys
     measures: Measures
+    columnar: Columnar
     imports: Imports
     intake: Intake
     quarantine: Quarantine
@@ -109,7 +111,8 @@ class Gateway:
         """Look after health and the disk in the background."""
         await self.watch.look()
         await self.disk.look()
-        tasks = [asyncio.create_task(self.watch.run()), asyncio.create_task(self.disk.run())]
+        runs = (self.watch.run(), self.disk.run(), self.columnar.watch())
+        tasks = [asyncio.create_task(run) for run in runs]
         try:
             yield
         finally:
@@ -128,7 +131,7 @@ class Gateway:
         task = asyncio.create_task(self.deriver.run())
         try:
             # Inside: what is delivered is noted under the lanes that the deriver then gives back.
-            async with self.connectors.running():
+            async with self.connectors.running(), self.columnar.running():
                 yield
         finally:
             self.deriver.stop()
@@ -195,6 +198,7 @@ async def open_gateway(
         finally:
             keeping_time.cancel()
             await gateway.connectors.close()
+            await gateway.columnar.close()
             await close_flag_providers(made.providers)
             await gateway.intake.drain()
 
@@ -303,7 +307,9 @@ async def _build(
     disk = DiskGuard(database, intake, settings.disk_free_percent)
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
     watch.plugins = {failure.plugin: failure.message for failure in connectors.plugged.failures}
+    columnar = Columnar.of(settings, database, clock)
     metrics.watch(watch.gauges)
+    metrics.watch(columnar.gauges)
     return Gateway(
         settings=settings,
         database=database,
@@ -315,6 +321,7 @@ async def _build(
         sessions=sessions,
         journeys=journeys,
         measures=Measures(database),
+        columnar=columnar,
         imports=Imports(database),
         intake=intake,
         quarantine=quarantine,

@@ -49,6 +49,7 @@ async def examine(reading: Reading[Settings], clock: Clock) -> AsyncGenerator[Fi
         "contract": lambda: contract(settings),
         "plugins": lambda: plugins(settings),
         "disk": lambda: disk(settings.data_dir),
+        "columnar": lambda: columnar(settings),
         "port": lambda: port(settings.host, settings.port),
         "graphiql": lambda: graphiql(settings),
     }
@@ -234,6 +235,25 @@ def disk(data_dir: Path) -> Iterator[Finding]:
         yield Finding("disk", "warn", said, "Free some space: mongod stops when it runs out.")
     else:
         yield Finding("disk", "ok", said)
+
+
+def columnar(settings: Settings) -> Iterator[Finding]:
+    """Whether the folder of the columnar projection can be used, and which it is."""
+    from gateway.app.columnar import folder_of
+
+    try:
+        folder = folder_of(settings)
+        if folder is None:
+            yield Finding("columnar", "ok", "switched off: only few events can be asked about")
+            return
+        name = folder.name(make=False)
+    except GatewayError as error:
+        yield Finding("columnar", "fail", error.message.rstrip("."), error.hint)
+        return
+    shared = settings.mongo_uri is not None and settings.columnar_url is None
+    said = f"{folder.root}, {'in use' if name else 'nothing in it yet'}"
+    fix = "If other machines run gateways too, set GATEWAY_COLUMNAR_URL to a folder or store that all of them share."
+    yield Finding("columnar", "ok", f"{said}; on this machine only" if shared else said, fix if shared else "")
 
 
 def port(host: str, number: int) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from gateway.pipeline.waiting import take_waiting
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
 from gateway.store.checkpoints import Checkpoints
+from gateway.store.columnar import Manifests
 from gateway.store.consents import Consents
 from gateway.store.database import Database
 from gateway.store.derivation import DerivationStatus
@@ -70,6 +71,7 @@ class Derivation:
             feed=Feed(database),
             quarantine=Quarantine(database),
             items=LaneItems(database),
+            columnar=Manifests(database),
         )
         status, alerts = DerivationStatus(database), Alerts(database)
         return cls(Lanes(database), work, rollups, fold, contracts, erasing, status, alerts)

@@ -22,6 +22,7 @@ from gateway.model.identity import Decision, Edge, Identity, Member, Pair, key_o
 from gateway.model.scope import Scope
 from gateway.pipeline.batch import Batch
 from gateway.store.accounting import HOUR_MS, Accounting
+from gateway.store.columnar import Manifests
 from gateway.store.consents import Consents
 from gateway.store.database import Document, Session
 from gateway.store.erasures import Erasure, Erasures, lane_of_erasure
@@ -55,6 +56,7 @@ class Erasing:
     feed: Feed
     quarantine: Quarantine
     items: LaneItems
+    columnar: Manifests
 
     # -- resolve ------------------------------------------------------------------------------------------------
 
@@ -233,8 +235,13 @@ class Erasing:
         workspace, users = erasure.workspace, erasure.users
         if await self.work.erasing(workspace, erasure.id) or any((await self.users.left_of(workspace, users)).values()):
             return False
+        # The writer of parts takes it from here; what it writes later of them, it no longer finds among the events.
+        rewriting = await self.columnar.ask_to_rewrite(workspace, erasure.id, erasure.round, erasure.sks)
+        if rewriting is not None and not rewriting.done:
+            return False
         rows, letters = await self.items.erase(workspace, users)
         counts = {
+            "columnar": 0 if rewriting is None else rewriting.rows,
             "lane_items": rows,
             "dead_letters": letters,
             # Whoever erases at its destination is asked to, in both rounds: something may have been on its way there.
@@ -246,6 +253,7 @@ class Erasing:
         }
         await self.erasures.note(workspace, erasure.id, counts)
         await self.erasures.finish_round(erasure, now)
+        await self.columnar.forget_rewrite(workspace, erasure.id, erasure.round)
         return True
 
 

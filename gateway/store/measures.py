@@ -63,7 +63,7 @@ class Measures:
 
         They carry only those properties that the dotted paths name.
         """
-        projection = {"sk": 1, "name": 1, "at": 1, "seq": 1, "escaped": 1, **_paths(properties)}
+        projection = {"sk": 1, "name": 1, "at": 1, "seq": 1, "escaped": 1, **property_projection(properties)}
         start, end = between
         position: OrderKey | None = None
         denying = await self.denying(scope)
@@ -150,7 +150,7 @@ def _parts(keys: list[Any]) -> Iterator[list[Any]]:
     return (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
 
 
-def _paths(properties: Iterable[str]) -> dict[str, int]:
+def property_projection(properties: Iterable[str]) -> dict[str, int]:
     """A projection of the paths; of two where one contains the other, MongoDB accepts only the outer one."""
     paths = sorted({f"properties.{escaped_path(path)}" for path in properties})
     outer: list[str] = []

@@ -21,6 +21,8 @@ from gateway.store.database import connect
 from tests.pace import PATIENCE
 
 ROOT = Path(__file__).parents[2]
+#: No colours, and no parts in the folder where the tests run.
+QUIET = {"NO_COLOR": "1", "GATEWAY_COLUMNAR_URL": "off"}
 #: A busy machine takes its time; a gateway that fails to start says so at once.
 START_SECONDS = 300
 
@@ -133,7 +135,7 @@ async def gateway_environment(mongo_uri: str) -> AsyncIterator[dict[str, str]]:
     """Environment of commands that share one fresh database."""
     name = f"flow_{uuid.uuid4().hex}"
     own = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
-    yield {**own, "GATEWAY_MONGO_URI": mongo_uri, "GATEWAY_DATABASE": name, "NO_COLOR": "1"}
+    yield {**own, "GATEWAY_MONGO_URI": mongo_uri, "GATEWAY_DATABASE": name, **QUIET}
     database = connect(mongo_uri, name)
     await database.drop_database()
     await database.close()

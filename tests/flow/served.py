@@ -66,6 +66,7 @@ async def serve(mongo_uri: str, *, flags: Flags | None = None, **settings: Any) 
     """A gateway on a fresh database, or on the one that is named."""
     named = "database" in settings
     given = {"mongo_uri": mongo_uri, "database": f"served_{uuid.uuid4().hex}", "drain_seconds": 0.0, **settings}
+    given = {"columnar_url": "off", **given}
     async with AsyncExitStack() as stack:
         wanted = Settings(**given)
         spans = await stack.enter_async_context(open_spans(wanted))

@@ -37,7 +37,7 @@ class Whole:
 
 @pytest.fixture(scope="session")
 async def whole(mongo_uri: str) -> AsyncIterator[Whole]:
-    settings = Settings(mongo_uri=mongo_uri, database=f"hostile_{uuid.uuid4().hex}")
+    settings = Settings(mongo_uri=mongo_uri, database=f"hostile_{uuid.uuid4().hex}", columnar_url="off")
     async with open_gateway(settings) as gateway:
         async with gateway.deriving(), gateway.publishing(), gateway.watching():
             while not gateway.watch.ready(gateway.watch.checks()):  # noqa: ASYNC110 - the watch tells nobody
