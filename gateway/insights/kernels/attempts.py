@@ -149,6 +149,8 @@ def attempts_at(question: FunnelQuestion, sequences: Sequences) -> Entries:
     if question.between is not None:
         begins &= (events.at >= question.between[0]) & (events.at < question.between[1])
     row = np.flatnonzero(begins)
+    if question.order is Order.ORDERED and question.counting is not Counting.TOTALS and not question.tolerance_ms:
+        row = row[~_superseded(question, sequences, begins, row)]
     if question.re_entry is ReEntry.FIRST_TOUCH and question.counting is not Counting.TOTALS:
         row = row[changes(sequences.unit[row])]
     never = np.full(len(row), len(events))
@@ -165,6 +167,21 @@ def attempts_at(question: FunnelQuestion, sequences: Sequences) -> Entries:
         case Order.ANY_ORDER:
             _in_any_order(walk, entries)
     return entries
+
+
+def _superseded(question: FunnelQuestion, sequences: Sequences, begins: Flags, row: Longs) -> Flags:
+    """Entries that are followed by one with which the same events come later in the window: they need no attempt of
+    their own. The first of a sequence stays: it is that of those who get no further, and the first touch."""
+    if not len(row) or len(question.required) == 1:
+        return np.zeros(len(row), np.bool_)
+    following = np.minimum(row + 1, len(begins) - 1)
+    replaced = begins[following] & (following > row)
+    second = question.steps[question.required[1]]
+    if not set(second.codes).isdisjoint(question.steps[0].codes):
+        replaced &= ~sequences.events.having(second.codes)[following]
+    replaced &= ~changes(sequences.unit[row])
+    replaced &= sequences.unit[following] == sequences.unit[row]
+    return replaced
 
 
 def _in_order(walk: _Walk, entries: Entries) -> None:

@@ -59,13 +59,14 @@ def variants(events: Events, unit: Unit = Unit.SESSION, *, collapse: bool = Fals
     place_of = np.empty(len(ranked), np.int64)
     place_of[ranked] = np.arange(len(ranked))
     number = place_of[number]
-    lasted = found.events.at[ends - 1] - found.events.at[starts]
+    lasted = (found.events.at[ends - 1] - found.events.at[starts])[np.argsort(number, kind="stable")]
+    parts = np.split(lasted, np.cumsum(counts[ranked])[:most])
     shown, covered = [], 0
     for place, variant in enumerate(ranked[:most].tolist()):
         start, end = first[variant]
         count = int(counts[variant])
         covered += count
         share = Share.of(count, len(starts))
-        spread = Spread.of(lasted[number == place])
+        spread = Spread.of(parts[place])
         shown.append(Variant(tuple(whole(codes[start:end])), count, share, covered / len(starts), spread))
     return Variants(len(starts), len(first), tuple(shown), number, found.events.user[starts])
