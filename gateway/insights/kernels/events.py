@@ -30,7 +30,8 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Events in the order (user, at, seq, id), one row each; `of` brings them into it.
+    """Events in the order (user, at, seq, id), one row each; `of` brings them into it, and no kernel needs the sequence
+    afterwards.
 
     `user`: numbers from 0. `at`: ms. `code`: what happened, an index into the names that the question is about, NONE
     for all else; an event that fits two rules of a question has a code of its own, which both name. `value`: a number
@@ -40,7 +41,6 @@ class Events:
 
     user: Ints
     at: Longs
-    seq: Longs
     code: Ints
     value: Floats | None = None
     session: Ints | None = None
@@ -65,9 +65,16 @@ class Events:
         rank: Ints | None = None,
     ) -> Self:
         """From rows in any order; `rank` is that of the event's id, where (user, at, seq) may be the same."""
-        unsorted = cls(user, at, seq, code, value, session, breakdown)
-        rows = in_order(user, at, seq, rank)
-        return unsorted if rows is None else unsorted.take(rows)
+        unsorted = cls(user, at, code, value, session, breakdown)
+        if len({len(at), len(seq), len(at if rank is None else rank)}) > 1:
+            raise ValueError("The sequence or the rank has another length than the events.")
+        packing = Packing.of(at, user)
+        key = packing(user, at)
+        if (key[1:] > key[:-1]).all():
+            return unsorted
+        if value is None and (found := unsorted._sorted_whole(packing, key, seq, rank)):
+            return found
+        return unsorted.take(in_order(key, user, at - packing.low, seq, rank))
 
     def __len__(self) -> int:
         return len(self.at)
@@ -86,30 +93,63 @@ class Events:
         table[wanted] = True
         return table[self.code]
 
+    def _sorted_whole(self, packing: Packing, key: Longs, seq: Longs, rank: Ints | None) -> Self | None:
+        """The same, where all columns fit into one int64 with user and time: sorting that spares to gather each of them
+        by row. None where they do not fit, or where much ties."""
+        columns = [column for column in (self.code, self.session, self.breakdown) if column is not None]
+        widths = [(int(column.max()) + 1).bit_length() for column in columns]
+        below = sum(widths)
+        if int(key.max()).bit_length() + below > 63:
+            return None
+        packed = key.copy()
+        for column, width in zip(columns, widths, strict=True):
+            packed <<= width
+            packed |= column + 1
+        found = np.sort(packed)
+        tied = _tied(found >> below)
+        if len(tied) > len(found) // 16:
+            return None
+        if len(tied):
+            keys = np.unique(found[tied] >> below)
+            rows = np.flatnonzero(keys[np.minimum(np.searchsorted(keys, key), len(keys) - 1)] == key)
+            found[tied] = packed[_finer(rows, key, seq, rank)]
+        unpacked: list[Ints] = []
+        for column, width in zip(reversed(columns), reversed(widths), strict=True):
+            unpacked.append(((found & ((1 << width) - 1)) - 1).astype(column.dtype))
+            found >>= width
+        user, at = (found >> packing.bits).astype(self.user.dtype), (found & ((1 << packing.bits) - 1)) + packing.low
+        code = unpacked.pop()
+        session = None if self.session is None else unpacked.pop()
+        breakdown = None if self.breakdown is None else unpacked.pop()
+        return type(self)(user, at, code, None, session, breakdown)
+
     def _columns(self) -> tuple[Any, ...]:
-        return self.user, self.at, self.seq, self.code, self.value, self.session, self.breakdown
+        return self.user, self.at, self.code, self.value, self.session, self.breakdown
 
 
-def in_order(user: Ints, at: Longs, seq: Longs, rank: Ints | None = None) -> Longs | None:
-    """The rows in the order (user, at, seq, rank); None when they are in it already.
+def in_order(key: Longs, user: Ints, offset: Longs, seq: Longs, rank: Ints | None) -> Longs:
+    """The rows in the order (user, offset, seq, rank); `key` is (user, offset) packed.
 
     By time and then by user, each with the row's number below it in one int64, since NumPy sorts numbers far faster
-    than it sorts their indexes; only what ties in (user, at) is compared further.
+    than it sorts their indexes; only what ties in (user, offset) is compared further.
     """
-    packing = Packing.of(at, user)
-    key = packing(user, at)
-    if (key[1:] > key[:-1]).all():
-        return None
-    rows = _ascending(at - packing.low)
+    rows = _ascending(offset)
     rows = rows[_ascending(user[rows])]
-    key = key[rows]
-    same = key[1:] == key[:-1]
-    if same.any():
-        tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
-        of_tied = rows[tied]
-        finer = (seq[of_tied], key[tied]) if rank is None else (rank[of_tied], seq[of_tied], key[tied])
-        rows[tied] = of_tied[np.lexsort(finer)]
+    tied = _tied(key[rows])
+    if len(tied):
+        rows[tied] = _finer(rows[tied], key, seq, rank)
     return rows
+
+
+def _tied(key: Longs) -> Longs:
+    """The rows of an ascending key that have the same as a neighbour."""
+    same = key[1:] == key[:-1]
+    return np.flatnonzero(np.append(same, False) | np.insert(same, 0, False)) if same.any() else np.zeros(0, np.int64)
+
+
+def _finer(rows: Longs, key: Longs, seq: Longs, rank: Ints | None) -> Longs:
+    finer = (seq[rows], key[rows]) if rank is None else (rank[rows], seq[rows], key[rows])
+    return rows[np.lexsort(finer)]
 
 
 def _ascending(numbers: Ints) -> Longs:

@@ -87,7 +87,7 @@ def _zero_for_nothing(hits: int, n: int, of: Any = population.share) -> Any:
 
 
 def _last_page_has_none(session: Any, row: int, *rest: Any, of: Any = sequences.view_time) -> int:
-    return max(0, of(session, row, *rest))
+    return int(max(0, of(session, row, *rest)))
 
 
 def _border_belongs_to_the_one_left(visits: Any, number: int, rows: Any) -> list[Any]:
@@ -201,8 +201,8 @@ def _first_entry(unit: Any, entries: Any, rows: int) -> Any:
     return np.flatnonzero(events.changes(unit))
 
 
-def _early_by_ties(user: Any, at: Any, seq: Any, rank: Any = None) -> Any:
-    return np.lexsort((at, user))
+def _as_they_came(rows: Any, key: Any, seq: Any, rank: Any) -> Any:
+    return rows[np.argsort(key[rows], kind="stable")]
 
 
 KERNELS: dict[str, tuple[str, Any, str, Any]] = {
@@ -215,7 +215,7 @@ KERNELS: dict[str, tuple[str, Any, str, Any]] = {
             {step: (done[0][0][:0], done[0][1][:0]) for step, kind in enumerate(question.steps) if kind.optional}
         ),
     ),
-    "the order of arrival for that of sequence": ("follows", events, "in_order", _early_by_ties),
+    "the order of arrival for that of sequence": ("follows", events, "_finer", _as_they_came),
     "engaged above 9.999 seconds": ("sessions", sessions, "ENGAGED_MS", 9_999),
     "a rolling day of 23 hours": (
         "retention",
