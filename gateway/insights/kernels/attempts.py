@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from gateway.errors import InvalidInput
-from gateway.insights.kernels.events import Events, Flags, Longs, Packing, Sequences, changes, next_at
+from gateway.insights.kernels.events import Events, Flags, Ints, Longs, Packing, Sequences, changes, next_at
 
 
 class Order(StrEnum):
@@ -280,7 +280,7 @@ def chosen(question: FunnelQuestion, sequences: Sequences, entries: Entries) -> 
     return best(sequences.unit[entries.row], entries, len(sequences.events))
 
 
-def best(unit: Longs, entries: Entries, rows: int) -> Longs:
+def best(unit: Ints, entries: Entries, rows: int) -> Longs:
     """Of each sequence the deepest attempt; of several that which got there first, and began last."""
     if not len(unit):
         return np.zeros(0, np.int64)

@@ -87,8 +87,11 @@ class Events:
     def having(self, codes: Iterable[int]) -> Flags:
         """Which rows have one of the codes."""
         wanted = [code for code in codes if code >= 0]
-        if not len(self) or not wanted:
-            return np.zeros(len(self), np.bool_)
+        if not len(self) or len(wanted) < 4:  # so few are compared faster than looked up
+            found = np.zeros(len(self), np.bool_)
+            for code in wanted:
+                found |= self.code == code
+            return found
         table = np.zeros(max(int(self.code.max()), *wanted) + 2, np.bool_)  # the last one is for NONE
         table[wanted] = True
         return table[self.code]

@@ -57,7 +57,7 @@ def follows(events: Events, unit: Unit = Unit.SESSION) -> Follows:
     return Follows(tuple(edges), *counted, source, to, found.events.user[pair])
 
 
-def _edges(key: Longs, source: Longs, to: Longs, took: Longs, unsorted: Longs, whose: Longs) -> list[Edge]:
+def _edges(key: Longs, source: Longs, to: Longs, took: Longs, unsorted: Longs, whose: Ints) -> list[Edge]:
     """One edge per key; `took` ascends within each. `unsorted` and `whose` are parallel, in the order of events."""
     starts = np.flatnonzero(changes(key))
     counts = np.diff(np.append(starts, len(key)))

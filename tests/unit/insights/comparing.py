@@ -40,7 +40,7 @@ def compare_funnel(chance: Random) -> str | None:
     question = funnel_question(chance, made.span)
     step = chance.randrange(len(question["steps"]))
     breakdown = Breakdown(chance.choice(list(Attribution)), step, chance.randint(0, 3))
-    answer = funnel(made.events, asked(question), breakdown)
+    answer = funnel(made.plain, asked(question), breakdown)
     found = funnels.attempts(question, made.rows, own_sessions=made.own_sessions)
     constant = breakdown.attribution is Attribution.ALL
     apart = funnels.attempts(question, made.rows, own_sessions=made.own_sessions, constant=constant)
@@ -74,7 +74,7 @@ def compare_paths(chance: Random) -> str | None:
         "window": chance.choice((None, MINUTE, HOUR)),
     }
     answer = paths(
-        made.events,
+        made.plain,
         PathQuestion(
             anchor=anchor,
             direction=Direction(question["direction"]),
@@ -100,7 +100,7 @@ def compare_paths(chance: Random) -> str | None:
 def compare_variants(chance: Random) -> str | None:
     made = population(chance, most=8)
     unit, collapse, most = chance.choice(list(Unit)), chance.random() < 0.5, chance.randint(1, 9)
-    answer = variants(made.events, unit, collapse=collapse, most=most)
+    answer = variants(made.plain, unit, collapse=collapse, most=most)
     expected = sequences.variants(made.rows, unit.value, collapse=collapse, most=most, own_sessions=made.own_sessions)
     people = expected.pop("people")
     found = [answer.people(place) for place in range(answer.distinct)]
@@ -109,7 +109,7 @@ def compare_variants(chance: Random) -> str | None:
 
 def compare_follows(chance: Random) -> str | None:
     made, unit = population(chance), chance.choice(list(Unit))
-    answer = follows(made.events, unit)
+    answer = follows(made.plain, unit)
     expected = sequences.follows(made.rows, unit.value, own_sessions=made.own_sessions)
     people = expected.pop("people")
     found = {pair: answer.people(*pair) for pair in people}
@@ -119,8 +119,8 @@ def compare_follows(chance: Random) -> str | None:
 def compare_sessions(chance: Random) -> str | None:
     made = population(chance, most=8)
     views, keys, pings, method = (0, 1), (2,), (3, 4), chance.choice(list(TimeOnPage))
-    answer = session_stats(made.events, views, keys)
-    times = time_on_page(made.events, views, method, pings=pings)
+    answer = session_stats(made.plain, views, keys)
+    times = time_on_page(made.plain, views, method, pings=pings)
     return first_of(
         difference(answer, sequences.session_stats(made.rows, views, keys, own_sessions=made.own_sessions)),
         difference(
@@ -161,7 +161,7 @@ def compare_retention(chance: Random) -> str | None:
         "brackets": ((0, 0), (1, buckets), (buckets, buckets)) if kind is Retained.BRACKET else (),
     }
     kinds = {"interval": Interval(question["interval"]), "kind": kind, "clock": Clock(question["clock"])}
-    answer = retention(made.events, RetentionQuestion(**question | kinds, zone=made.zone))
+    answer = retention(made.plain, RetentionQuestion(**question | kinds, zone=made.zone))
     expected = periods.retention(made.rows, question | {"zone": made.zone})
     rows = expected.pop("rows")
     columns = range(len(expected["average"]))

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from gateway.insights.kernels.attempts import Counting, Exclusion, FunnelQuestion, Order, ReEntry, Step
-from gateway.insights.kernels.events import Events
+from gateway.insights.kernels.events import Events, Floats
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -43,11 +43,19 @@ class Population:
     own_sessions: bool
 
     @property
+    def plain(self) -> Events:
+        """Without the values, which few kernels read: other columns are sorted in another way."""
+        return self.made(None)
+
+    @property
     def events(self) -> Events:
+        value = np.array([np.nan if row["value"] is None else row["value"] for row in self.rows], np.float64)
+        return self.made(value)
+
+    def made(self, value: Floats | None) -> Events:
         def column(name: str, kind: Any = np.int64) -> Any:
             return np.array([row[name] for row in self.rows], kind)
 
-        value = np.array([np.nan if row["value"] is None else row["value"] for row in self.rows], np.float64)
         return Events.of(
             column("user", np.int32),
             column("at"),

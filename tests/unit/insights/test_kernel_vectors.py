@@ -117,7 +117,8 @@ def test_nothing_is_null_and_not_0() -> None:
     assert session_stats(NOTHING, ()).bounce.value is None
     assert stickiness(NOTHING, (0,), Calendar.covering(BERLIN, Interval.DAY, 0, DAY)).ratio is None
     assert paths(NOTHING, PathQuestion()).total == variants(NOTHING).total == 0
-    assert follows(NOTHING).edges == time_on_page(NOTHING, (0,)).pages == ()
+    assert follows(NOTHING).edges == ()
+    assert time_on_page(NOTHING, (0,)).pages == ()
 
 
 def test_the_net_promoter_score_of_the_literature() -> None:
@@ -264,7 +265,7 @@ def test_columns_of_different_lengths_are_refused() -> None:
 )
 def test_a_funnel_that_contradicts_itself_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        FunnelQuestion(**{"steps": steps("ABC"), "as_of": 0} | options)
+        FunnelQuestion(**{"steps": steps("ABC"), "as_of": 0, **options})
 
 
 @pytest.mark.parametrize(
