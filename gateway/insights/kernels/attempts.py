@@ -98,18 +98,20 @@ class FunnelQuestion:
         return [number for number, step in enumerate(self.steps) if not step.optional]
 
 
-_FOREVER = np.iinfo(np.int64).max
+FOREVER = np.iinfo(np.int64).max
 
 
 @dataclass(slots=True)
 class Entries:
     """Every event at which an attempt may begin: `row`, ascending, and what becomes of the attempt.
 
-    `depth` counts required steps, `last` is the row of the latest of them. `excluded_at` is the row that ended the
-    attempt, or the number of rows. `done[step]` is (entries that did it, ascending; the rows that did it).
+    `latest` is the last ms of its window. `depth` counts required steps, `last` is the row of the latest of them.
+    `excluded_at` is the row that ended the attempt, or the number of rows. `done[step]` is (entries that did it,
+    ascending; the rows that did it).
     """
 
     row: Longs
+    latest: Longs
     depth: Longs
     last: Longs
     excluded_at: Longs
@@ -122,8 +124,16 @@ class _Walk:
 
     question: FunnelQuestion
     sequences: Sequences
-    latest: Longs  # the last ms of the attempt of each entry
-    row: Longs
+    unit: Ints  # of each entry
+    latest: Longs
+    units: Ints  # of each row, and of none after the last
+    times: Longs
+
+    @classmethod
+    def through(cls, question: FunnelQuestion, sequences: Sequences, row: Longs, latest: Longs) -> _Walk:
+        units = np.append(sequences.unit, sequences.unit.dtype.type(-1))
+        times = np.append(sequences.events.at, np.int64(0))
+        return cls(question, sequences, units[row], latest, units, times)
 
     @property
     def events(self) -> Events:
@@ -131,14 +141,13 @@ class _Walk:
 
     def within(self, entry: Longs, row: Longs) -> Flags:
         """Whether rows are there, in the sequence of these entries and in their window."""
-        there = row < len(self.events)
-        found = np.where(there, row, 0)
-        same = self.sequences.unit[found] == self.sequences.unit[self.row[entry]]
-        inside: Flags = there & same & (self.events.at[found] <= self.latest[entry])
+        inside: Flags = self.units[row] == self.unit[entry]
+        inside &= self.times[row] <= self.latest[entry]
         return inside
 
-    def rows_of(self, codes: Sequence[int]) -> Longs:
-        return np.flatnonzero(self.events.having(codes))
+    def following(self, codes: Sequence[int], floor: Longs) -> Longs:
+        """The first row with one of the codes that is not before a floor."""
+        return next_at(self.events.having(codes), floor)
 
 
 def attempts_at(question: FunnelQuestion, sequences: Sequences) -> Entries:
@@ -155,10 +164,10 @@ def attempts_at(question: FunnelQuestion, sequences: Sequences) -> Entries:
         row = row[changes(sequences.unit[row])]
     never = np.full(len(row), len(events))
     everybody = np.arange(len(row))
-    entries = Entries(row, np.ones(len(row), np.int64), row.copy(), never, {0: (everybody, row)})
     window = question.window_ms
-    latest = np.full(len(row), _FOREVER) if window is None else events.at[row] + window
-    walk = _Walk(question, sequences, latest, row)
+    latest = np.full(len(row), FOREVER) if window is None else events.at[row] + window
+    entries = Entries(row, latest, np.ones(len(row), np.int64), row.copy(), never, {0: (everybody, row)})
+    walk = _Walk.through(question, sequences, row, latest)
     match question.order:
         case Order.ORDERED:
             _in_order(walk, entries)
@@ -188,11 +197,11 @@ def _in_order(walk: _Walk, entries: Entries) -> None:
     floors = _Floors(walk)
     alive, done = entries.done[0]
     for step in walk.question.required[1:]:
-        row = next_at(walk.rows_of(walk.question.steps[step].codes), floors.of(step, done), len(walk.events))
+        row = walk.following(walk.question.steps[step].codes, floors.of(step, done))
         reached = walk.within(alive, row)
         for one in walk.question.exclusions:
             if one.after < step <= one.before:
-                stop = next_at(walk.rows_of(one.codes), done + 1, len(walk.events))
+                stop = walk.following(one.codes, done + 1)
                 hit = walk.within(alive, stop) & (~reached | (stop < row))
                 entries.excluded_at[alive[hit]] = np.minimum(entries.excluded_at[alive[hit]], stop[hit])
         reached &= entries.excluded_at[alive] == len(walk.events)
@@ -257,12 +266,12 @@ def _in_any_order(walk: _Walk, entries: Entries) -> None:
     everybody, row = entries.done.pop(0)
     end = len(walk.events)
     for one in walk.question.exclusions:
-        stop = next_at(walk.rows_of(one.codes), row + 1, end)
+        stop = walk.following(one.codes, row + 1)
         stop[~walk.within(everybody, stop)] = end
         np.minimum(entries.excluded_at, stop, out=entries.excluded_at)
     entries.depth[:] = 0
     for step in walk.question.steps:
-        found = next_at(walk.rows_of(step.codes), row, end)
+        found = walk.following(step.codes, row)
         reached = walk.within(everybody, found) & (found < entries.excluded_at)
         entries.depth += reached
         np.maximum(entries.last, found, out=entries.last, where=reached)

@@ -268,9 +268,15 @@ def top(counts: Ints, most: int) -> list[int]:
     return [int(index) for index in ranked if counts[index] > 0]
 
 
-def next_at(rows: Longs, floor: Longs, end: int) -> Longs:
-    """For each floor, the first of the ascending rows that is not below it; `end` where there is none."""
-    return np.append(rows, end)[np.searchsorted(rows, floor)]
+def next_at(which: Flags, floor: Longs) -> Longs:
+    """For each row number, the first marked row that is not before it; the number of rows where there is none."""
+    rows = np.append(np.flatnonzero(which), len(which))
+    if len(floor) < len(which) // 8:
+        return rows[np.searchsorted(rows[:-1], floor)]
+    before = np.zeros(len(which) + 1, np.int32 if len(which) < 2**31 else np.int64)  # how many are marked before a row
+    np.cumsum(which, out=before[1:])
+    found: Longs = rows[before[floor]]
+    return found
 
 
 def whole(array: Sequence[Any] | npt.NDArray[Any]) -> list[int]:

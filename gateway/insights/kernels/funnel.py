@@ -188,12 +188,11 @@ def attempts_of(
 
 def _outcomes(question: FunnelQuestion, found: Sequences, entries: Entries, counted: Longs) -> Ints:
     """A user (or session) is open as long as any attempt that may still convert is, not only the best so far."""
-    goal, rows, window = len(question.required), len(found.events), question.window_ms
+    goal, rows = len(question.required), len(found.events)
     outcome = np.full(len(counted), Outcome.DROPPED, np.int8)
     outcome[entries.excluded_at[counted] < rows] = Outcome.EXCLUDED
-    if window is not None:
-        young = question.as_of - found.events.at[entries.row] <= window
-        young &= (entries.excluded_at == rows) & (entries.depth < goal)
+    young = (entries.latest >= question.as_of) & (entries.excluded_at == rows) & (entries.depth < goal)
+    if question.window_ms is not None and young.any():
         if question.counting is Counting.TOTALS:
             still = young[counted]
         else:
@@ -213,8 +212,8 @@ def _rows_done(
         return _rows_done_in_any_order(question, found, entries, counted)
     number = np.full(len(entries.row), -1)
     number[counted] = np.arange(len(counted))
-    done: dict[int, tuple[Longs, Longs]] = {}
-    for step, (entry, row) in entries.done.items():
+    done: dict[int, tuple[Longs, Longs]] = {0: (np.arange(len(counted)), entries.row[counted])}
+    for step, (entry, row) in list(entries.done.items())[1:]:
         which = number[entry] >= 0
         done[step] = number[entry[which]], row[which]
     if question.order is Order.ORDERED:
@@ -230,7 +229,7 @@ def _add_optional(
     done: dict[int, tuple[Longs, Longs]],
 ) -> None:
     """An optional step is done by the first event after the step before it, if that is before the next required one."""
-    events, end = found.events, len(found.events)
+    events = found.events
     began = entries.row[counted]
     for step, kind in enumerate(question.steps):
         if not kind.optional:
@@ -245,7 +244,7 @@ def _add_optional(
             latest[attempt] = row
             latest[done[other][0]] = done[other][1]
             row = latest[attempt]
-        next_row = next_at(np.flatnonzero(events.having(kind.codes)), row + 1, end)
+        next_row = next_at(events.having(kind.codes), row + 1)
         there = np.where(next_row < limit[attempt], next_row, 0)
         did = (next_row < limit[attempt]) & (found.unit[there] == found.unit[began[attempt]])
         if question.window_ms is not None:
@@ -260,7 +259,7 @@ def _rows_done_in_any_order(
     # The last row of an attempt is one of a step: nothing after it was counted, and nothing of another sequence.
     rows = np.empty((len(counted), len(question.steps)), np.int64)
     for step, kind in enumerate(question.steps):
-        rows[:, step] = next_at(np.flatnonzero(events.having(kind.codes)), began, len(events))
+        rows[:, step] = next_at(events.having(kind.codes), began)
     rows.sort(axis=1)
     depth = entries.depth[counted]
     return [(np.flatnonzero(depth > k), rows[depth > k, k]) for k in range(len(question.steps))]

@@ -153,6 +153,13 @@ def test_everything_in_a_row_of_users_with_many_events_stays_linear() -> None:
     assert sum(cohort.size for cohort in retention(told, question).cohorts) == 70  # 69.4 days
 
 
+def test_variants_differ_by_their_last_event_however_long_they_are() -> None:
+    long = [("A", number, user) for user in range(4) for number in range(100)]
+    found = variants(events(*long, ("B", 100, 1), ("B", 100, 2), ("C", 100, 3)))
+    assert [(variant.count, len(variant.codes)) for variant in found.shown] == [(2, 101), (1, 100), (1, 101)]
+    assert [found.people(place).tolist() for place in range(3)] == [[1, 2], [0], [3]]
+
+
 def test_a_funnel_of_400_steps_is_answered() -> None:
     told = events(*((NAMES[number % 2], number) for number in range(1000)))
     assert reached(told, "AB" * 200)[-1] == 1
