@@ -30,6 +30,11 @@ def test_it_does_so_on_many_populations(name: str) -> None:
     assert [found for seed in range(150) if (found := COMPARISONS[name](Random(seed)))] == []
 
 
+def test_long_sequences_are_told_apart_as_short_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "_TOGETHER", 2)
+    assert [found for seed in range(150) if (found := COMPARISONS["variants"](Random(seed)))] == []
+
+
 # -- wrong definitions ----------------------------------------------------------------------------------------------
 
 
