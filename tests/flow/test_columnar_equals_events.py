@@ -127,6 +127,10 @@ class World:
         assert not last.trouble
         manifest = await Manifests(self.database).read("w")
         assert sorted(self.folder.files("w")) == sorted(part.file for part in manifest.parts)
+        if live := [self.folder.path(part.file) for part in manifest.live(manifest.head.current)]:
+            query = "SELECT count(*), count(DISTINCT id) FROM read_parquet($files)"
+            (counts,) = await self.engine.run(lambda cursor: cursor.execute(query, {"files": live}).fetchall())
+            assert counts[0] == counts[1], "an event is in two parts"
         assert manifest.building is None
         assert not [part for part in manifest.parts if part.retired_at is not None]
 
@@ -241,7 +245,7 @@ async def test_a_scan_has_what_the_events_have(
             await nobody_erased(world, erased)
 
     @settings(
-        max_examples=30,
+        max_examples=20,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
