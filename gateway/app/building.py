@@ -31,15 +31,18 @@ from gateway.live.hub import Hub
 from gateway.pipeline.accounting import Accounts
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget
+from gateway.pipeline.conforming import Conforming, Modes
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
 from gateway.privacy import Privacy
+from gateway.quality.gathering import Gathering
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.catalog import Catalog
 from gateway.store.command_failures import CommandFailures
 from gateway.store.connector_states import ConnectorStates
 from gateway.store.contracts import Versions
@@ -296,6 +299,8 @@ async def _build(
         max_batch_events=settings.max_batch_events,
         addresses=Addresses(settings.ip, settings.country_database),
         privacy=privacy,
+        conforming=Conforming(contracts, modes_of(settings)),
+        gathering=Gathering(Catalog(database), lambda: contracts.current, clock),
         metrics=metrics,
         spans=spans,
     )
@@ -335,6 +340,12 @@ async def _build(
         disk=disk,
         duties=DUTIES[settings.role],
     )
+
+
+def modes_of(settings: Settings) -> Modes:
+    """What becomes of misfits, as it is set."""
+    named = {(one.workspace, one.source): one.mode for one in settings.validation_modes}
+    return Modes(named.pop(("*", "*"), settings.validation), named)
 
 
 async def _anchor(database: Database, clock: ServerClock) -> None:
