@@ -13,10 +13,10 @@ from gateway.contract.plan import PropertyDefinition
 
 LONGEST = 40
 _LONG_TOKEN = 16
-# An address, five digits in a row (telephones, numbers of people and cards), a UUID, or a long word of letters and
+# An address, six digits in a row (telephones, numbers of people and cards), a UUID, or a long word of letters and
 # digits mixed (tokens, hashes).
 _PERSONAL = re.compile(
-    r"@|\d[\d\s()/.+-]{3,}\d|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-"
+    r"@|\d(?:[\s()/.+-]*\d){5,}|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-"
     rf"|(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{{{_LONG_TOKEN},}}"
 )
 
