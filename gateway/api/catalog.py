@@ -164,7 +164,7 @@ class CatalogEntry:
         parted = [(*reason.partition(" "), count) for reason, count in self.seen.misfits.most_common()]
         return [CatalogMisfit(rule=rule, property=key, count=count) for rule, _, key, count in parted]
 
-    @field(source=_ROW, policy=CATALOG, size=20, description="What they carry, by name; of identify and group, traits.")
+    @field(source=_ROW, policy=CATALOG, size=10, description="What they carry, by name; of identify and group, traits.")
     def properties(self) -> list[CatalogProperty]:
         planned = {each.key for one in self.plan for each in one.properties}
         return [
@@ -176,7 +176,7 @@ class CatalogEntry:
         source=Source.many("catalog", "day"),
         policy=CATALOG,
         size=30,
-        weight=20,
+        weight=2,
         description="The last days, the oldest first; days without any are left out.",
     )
     async def days(self, info: Info, last: Days = 30) -> list[CatalogDay]:

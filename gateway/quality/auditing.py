@@ -58,7 +58,7 @@ class Auditor:
         names = {one.name: one.count for one in sorted(seen, key=lambda one: one.count)[-MOST_VOLUMES:]}
         history = (start - start % HOUR_MS - HISTORY_DAYS * DAY_MS, end)
         senders = await self._senders(scope, between) if ids else []
-        accounts = await self._accounting.hours(scope, (start - start % HOUR_MS, end), now, limit=_MOST_HOURS)
+        accounts = await self._accounting.hours(scope, (start - start % HOUR_MS, end + 1), now, limit=_MOST_HOURS)
         before = (min(2 * start - end, start - 7 * DAY_MS), start - start % HOUR_MS)
         looked = Looked(
             between,

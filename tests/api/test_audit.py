@@ -9,6 +9,7 @@ import pytest
 
 from gateway.contract import Contract, EventDefinition, PlannedProperty, PropertyDefinition
 from gateway.pipeline.conforming import Modes
+from gateway.pipeline.intake import Delivery
 from gateway.quality.auditing import Auditor
 from gateway.quality.raising import AuditAlerts
 from gateway.store.alerts import Alerts
@@ -40,9 +41,16 @@ ADDED = event("Product Added", prop("sku"), prop("method", enum=("button", "voic
 PLAN = {one.key: one for one in (VIEWED, ADDED)}
 
 
+#: The plan with what is never sent, and a source whose misfits are kept apart.
+WISHED = event("Wishlist Shared")
+RATED = event("Product Viewed", *(one.definition for one in VIEWED.properties), prop("rating", "number"))
+STRICT = Modes(named={("*", "broken"): "quarantine"})
+
+
 @pytest.fixture
-async def gateway(database: Database) -> AsyncIterator[Gateway]:
-    gateway = Gateway(database, Contract("shop", {}, {}, events=PLAN), modes=Modes())
+async def gateway(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[Gateway]:
+    plan, modes = getattr(request, "param", (PLAN, Modes()))
+    gateway = Gateway(database, Contract("shop", {}, {}, events=plan), modes=modes)
     await gateway.prepare()
     yield gateway
     await gateway.intake.drain()
@@ -92,7 +100,7 @@ async def findings(gateway: Gateway, last: str = "7d") -> dict[tuple[str, str], 
     key = await gateway.api_key("workspace:read")
     done = (await gateway.ask(ASKED, key, range={"last": last}))["instrumentationAudit"]
     assert done["senders"] > 0
-    found = {(one["kind"], one["subject"]): one for one in done["findings"]}
+    found = {(one["kind"].lower(), one["subject"]): one for one in done["findings"]}
     assert len(found) == len(done["findings"])
     return found
 
@@ -103,37 +111,35 @@ async def test_a_clean_log_is_silent(gateway: Gateway) -> None:
     assert await findings(gateway, "21d") == {}
 
 
+@pytest.mark.parametrize(
+    "gateway", [({one.key: one for one in (RATED, ADDED, WISHED)}, STRICT)], indirect=True, ids=["one of each"]
+)
 async def test_one_of_each_is_found_by_name_and_sender(gateway: Gateway) -> None:
-    plan = {
-        **PLAN,
-        "never.1": event("Wishlist Shared"),
-        "viewed": event("Product Viewed", *(one.definition for one in VIEWED.properties), prop("rating", "number")),
-    }
-    gateway.contract.events.clear()
-    gateway.contract.events.update(plan)
     await send_all(gateway, clean())
     await send_all(gateway, planted())
     await send_all(gateway, (sent("Search", at, 5, q="x") for at in range(NOW - 21 * DAY, NOW - 2 * DAY, 6 * HOUR)))
-    bad = [{"type": "track", "event": "Product Viewed", "messageId": f"bad-{number}"} for number in range(40)]
-    receipt = await gateway.intake.ingest(gateway_delivery(bad))
+    bad = [{**sent("Product Added", NOW - DAY, 4, method=7), "messageId": f"bad-{number}"} for number in range(40)]
+    receipt = await gateway.intake.ingest(Delivery(WORKSPACE, "broken", bad))
+    await gateway.intake.drain()
     assert receipt.quarantined == 40
 
     found = await findings(gateway)
-    assert found.keys() >= {
+    assert found.keys() == {
         ("never_seen", "Wishlist Shared"),
         ("unplanned", "Newsletter Read"),
         ("unplanned", "Search"),
+        ("unplanned", "product_viewed"),
         ("near_duplicate", "product_viewed"),
         ("dead_property", "Product Viewed.rating"),
         ("type_drift", "Product Viewed.price"),
         ("type_drift", "Newsletter Read.wordCount"),
+        ("type_drift", "Product Added.method"),
         ("misfit", "Product Added.method"),
         ("volume", "Product Added"),
         ("silence", "Search"),
         ("inconsistent_ids", "userId = anonymousId"),
         ("loss", "broken"),
-    }
-    assert found.keys() - {("unplanned", "product_viewed")} == {*found} - {("unplanned", "product_viewed")}
+    }, "these and nothing else"
     ios = [{"platform": "ios", "appVersion": "3.2", "count": 1}]
     for one in (
         ("type_drift", "Product Viewed.price"),
@@ -143,23 +149,6 @@ async def test_one_of_each_is_found_by_name_and_sender(gateway: Gateway) -> None
         assert found[one]["shares"] == ios, one
     assert found["silence", "Search"]["severity"] == "CRITICAL"
     assert "ada@example" not in str(found)
-    others = {one for one in found if one[1] not in ("Newsletter Read", "Search", "product_viewed")}
-    assert others == {
-        ("never_seen", "Wishlist Shared"),
-        ("dead_property", "Product Viewed.rating"),
-        ("type_drift", "Product Viewed.price"),
-        ("type_drift", "Newsletter Read.wordCount"),
-        ("misfit", "Product Added.method"),
-        ("volume", "Product Added"),
-        ("inconsistent_ids", "userId = anonymousId"),
-        ("loss", "broken"),
-    }, "and nothing else"
-
-
-def gateway_delivery(messages: list[Json]) -> Any:
-    from gateway.pipeline.intake import Delivery
-
-    return Delivery(WORKSPACE, "broken", messages)
 
 
 async def test_the_catalogue_in_the_api(gateway: Gateway) -> None:
@@ -169,27 +158,25 @@ async def test_the_catalogue_in_the_api(gateway: Gateway) -> None:
     first = (await gateway.ask(CATALOG, key, first=2))["catalog"]
     assert [one["name"] for one in first["nodes"]] == ["Newsletter Read", "Product Added"]
     assert first["pageInfo"]["hasNextPage"]
-    rest = (await gateway.ask(CATALOG, key, after=first["pageInfo"]["endCursor"]))["catalog"]["nodes"]
+    rest = (await gateway.ask(CATALOG, key, first=20, after=first["pageInfo"]["endCursor"]))["catalog"]["nodes"]
     assert [one["name"] for one in rest] == ["Product Viewed", "product_viewed"]
-    planned = (await gateway.ask(CATALOG, key, planned=True, search="viewed"))["catalog"]["nodes"]
+    planned = (await gateway.ask(CATALOG, key, first=20, planned=True, search="viewed"))["catalog"]["nodes"]
     assert [(one["name"], one["planned"], one["majors"]) for one in planned] == [("Product Viewed", True, [1])]
     (viewed,) = planned
     assert viewed["count"] == 7 * 21 * 4 + 1
-    assert {one["key"]: one["sample"] for one in viewed["properties"]} == {
-        "sku": "a",
-        "price": "1.50",
-        "colour": "red",
-    } | {"price": "9.99"} or viewed["properties"]
+    samples = {one["key"]: one["sample"] for one in viewed["properties"]}
+    assert samples == {"sku": "a", "price": samples["price"], "colour": "red"}
+    assert samples["price"] in ("1.5", "1.50")
     assert sum(one["count"] for one in viewed["days"]) == viewed["count"]
-    unplanned = (await gateway.ask(CATALOG, key, planned=False))["catalog"]["nodes"]
+    unplanned = (await gateway.ask(CATALOG, key, first=20, planned=False))["catalog"]["nodes"]
     assert [one["name"] for one in unplanned] == ["Newsletter Read", "product_viewed"]
     assert {one["key"]: one["sample"] for one in unplanned[0]["properties"]}["mail"] == "aaa@aaaaaaa.aaa"
-    refused = await gateway.refusal(CATALOG, await gateway.api_key("journeys:read"))
-    assert refused["extensions"]["code"] == "FORBIDDEN"
+    refused = await gateway.answer("{ catalog { nodes { name } } }", await gateway.api_key("journeys:read"))
+    assert {one["extensions"]["code"] for one in refused["errors"]} == {"FORBIDDEN"}
 
 
 async def test_alerts_are_raised_once_and_resolved_once(gateway: Gateway) -> None:
-    await send_all(gateway, clean(NOW - 14 * HOUR))
+    await send_all(gateway, clean(NOW - 6 * HOUR + 1))
     looks = AuditAlerts(
         Auditor(gateway.database),
         Alerts(gateway.database),
@@ -206,7 +193,7 @@ async def test_alerts_are_raised_once_and_resolved_once(gateway: Gateway) -> Non
         return [(row["key"], row["count"], row["open"]) for row in found]
 
     assert await looked() == []
-    drifting = sent("Product Viewed", NOW - 13 * HOUR, 1, sku="a", price="1.50")
+    drifting = sent("Product Viewed", NOW - 5 * HOUR, 1, sku="a", price="1.50")
     await send_all(gateway, iter([drifting]))
     gateway.clock.advance(14 * HOUR)
     both = [("audit:silence:*", 1, True), ("audit:type_drift:Product Viewed.price", 1, True)]

@@ -56,7 +56,7 @@ def test_few_events_and_little_history_tell_nothing() -> None:
 
 def test_silence_is_noticed_when_it_is_longer_than_any_night() -> None:
     stopped = START + 25 * DAY_MS + 15 * HOUR_MS
-    hours = visits(2, until=stopped)
+    hours = visits(2, 2_000, until=stopped)
     assert silence(hours, stopped + 12 * HOUR_MS) is None, "the night takes eight hours"
     found = silence(hours, stopped + 17 * HOUR_MS)
     assert found is not None
