@@ -81,6 +81,7 @@ def planted() -> Iterator[Json]:
     ios = {"library": {"name": "analytics-ios"}, "os": {"name": "iOS"}, "app": {"version": "3.2"}}
     yield sent("product_viewed", NOW - DAY, 1)
     yield sent("Newsletter Read", NOW - DAY, 1, mail="ada@example.com", wordCount=5)
+    yield sent("Newsletter Read", NOW - DAY, 1, wordCount=6.5)
     yield {**sent("Product Viewed", NOW - DAY, 2, sku="a", price="1.50", colour="red"), "context": ios}
     yield sent("Product Added", NOW - DAY, 2, sku="a", method="shout")
     yield from (sent("Product Added", NOW - 3 * DAY - HOUR, 3, sku="a") for _ in range(120))

@@ -86,6 +86,12 @@ def check_plan(properties: Source | None, events: Iterable[Source]) -> None:
             _check_type_name(source, name, major, first)
 
 
+def nameable(name: str) -> bool:
+    """Whether a name of GraphQL can be made of it: letters and digits of ASCII, a letter first."""
+    ascii_alone = not re.search(r"[^\W_]", re.sub(r"[ -~]", "", name))
+    return ascii_alone and re.fullmatch(r"[a-z][a-zA-Z0-9]*", camel(name)) is not None
+
+
 def build_properties(content: dict[str, Any]) -> dict[str, PropertyDefinition]:
     """What a file without a problem says, by key."""
     entries: dict[str, dict[str, Any]] = {entry["key"]: entry for entry in content["properties"]}
@@ -152,7 +158,7 @@ def _check_name(source: Source, place: Place, name: object) -> bool:
     """Whether the API can call it something: letters and digits of ASCII, a letter first."""
     if not isinstance(name, str) or reported(source, place):
         return False
-    if re.fullmatch(r"[a-z][a-zA-Z0-9]*", camel(name)) and not re.search(r"[^\W_]", re.sub(r"[ -~]", "", name)):
+    if nameable(name):
         return True
     what = f"no name of GraphQL can be made of {shown(name)}"
     source.report(place, what, "begin with a letter from a to z, and use no other letters than these and digits")
