@@ -142,7 +142,7 @@ def _near_duplicates(facts: _Facts) -> Iterator[AuditFinding]:
     for key, within in facts.within.items():
         planned = [*facts.properties(key)]
         keys = sorted(within.properties, key=lambda one: -within.properties[one].count)
-        for name, meant in near_duplicates([one for one in keys if one != OTHER], planned):
+        for name, meant in near_duplicates([one for one in keys if one != OTHER], planned, slips=False):
             yield _duplicate(f"{within.name}.{name}", name, meant, within.properties[name].count, within)
 
 

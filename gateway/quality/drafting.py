@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefinition
-from gateway.quality.inferring import Draft
+from gateway.quality.inferring import Draft, of_property
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*( [A-Za-z0-9_-]+)*")
 _NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
@@ -42,13 +42,13 @@ def _event(event: EventDefinition, notes: tuple[str, ...]) -> Iterator[str]:
 def _properties(draft: Draft) -> Iterator[str]:
     yield "# yaml-language-server: $schema=../meta/properties.schema.json"
     yield "# Every property once: an event says which of them it carries."
-    kept = {one.key for one in draft.properties} | {one.name for one in draft.events}
+    kept = {of_property(one.key) for one in draft.properties} | {one.name for one in draft.events}
     for subject, notes in sorted(draft.notes.items()):
         if subject not in kept:
             yield from (f"# TODO: {_comment(subject)}: {_comment(note)}" for note in notes)
     yield "properties:"
     for one in draft.properties:
-        yield from _property(one, draft.notes.get(one.key, ()))
+        yield from _property(one, draft.notes.get(of_property(one.key), ()))
 
 
 def _property(one: PropertyDefinition, notes: tuple[str, ...]) -> Iterator[str]:

@@ -202,9 +202,9 @@ class Inference:
         kind = seen.type
         if kind is None:
             told = ", ".join(f"{count:,} {one}" for one, count in seen.types.most_common())
-            self._note(key, f"left out: it came as {told}")
+            self._note(of_property(key), f"left out: it came as {told}")
         elif not _usable(key):
-            self._note(key, "left out: the API can give it no name")
+            self._note(of_property(key), "left out: the API can give it no name")
             kind = None
         if kind is None:
             built[key] = None
@@ -214,7 +214,7 @@ class Inference:
         if kind == "array":
             items = self._items(key, seen, built, (*around, key))
             if items is None:
-                self._note(key, "left out: its lists hold nothing, or values of several types")
+                self._note(of_property(key), "left out: its lists hold nothing, or values of several types")
                 built[key] = None
                 return None
         elif kind == "object":
@@ -284,7 +284,10 @@ class Inference:
             one = PlannedProperty(definition, required=times == count >= LEAST)
             first = found.setdefault(camel(key), one)
             if first is not one:
-                self._note(subject or key, f"{key!r} is left out: beside {first.key!r} it has the same name in the API")
+                self._note(
+                    subject or of_property(key),
+                    f"{key!r} is left out: beside {first.key!r} it has the same name in the API",
+                )
         return tuple(found.values())
 
     def _event(
@@ -293,7 +296,7 @@ class Inference:
         if kind not in _PLANNED:
             return None
         planned = self._planned(seen.keys, seen.count, name, properties.get)
-        for one, other in near_duplicates(sorted(seen.keys, key=lambda key: (-seen.keys[key], key)), []):
+        for one, other in near_duplicates(sorted(seen.keys, key=lambda key: (-seen.keys[key], key)), [], slips=False):
             self._note(name, f"{one!r} is probably {other!r}")
         event = EventDefinition(name, 1, f"TODO: when it is sent. Seen {seen.count:,} times.", (owner,), planned, kind)  # type: ignore[arg-type]
         reserved = event.field_name in RESERVED_FIELDS or event.type_name in RESERVED_TYPES
@@ -301,6 +304,11 @@ class Inference:
             self._note(name, f"left out ({kind}, {seen.count:,} times): the API can give it no name")
             return None
         return event
+
+
+def of_property(key: str) -> str:
+    """What notes about a property stand under; an event may be called the same."""
+    return f"property {key}"
 
 
 def _item(key: str) -> str:

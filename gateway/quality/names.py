@@ -15,10 +15,11 @@ def plain(name: str) -> str:
     return " ".join(_singular(word.lower()) for word in words_of(name)) or name.lower()
 
 
-def near_duplicates(names: Iterable[str], settled: Iterable[str]) -> Iterator[tuple[str, str]]:
+def near_duplicates(names: Iterable[str], settled: Iterable[str], *, slips: bool = True) -> Iterator[tuple[str, str]]:
     """Each of the `names` with the name it is probably meant to be: a settled one, else one that comes before it.
 
-    Names that differ in their digits alone are meant to.
+    Without `slips` letters are not compared: properties such as `min_x` and `max_x` stand beside each other. Names that
+    differ in their digits alone are meant to.
     """
     settled, names = [*dict.fromkeys(settled)], [*dict.fromkeys(names)]
     known = set(settled)
@@ -28,7 +29,7 @@ def near_duplicates(names: Iterable[str], settled: Iterable[str]) -> Iterator[tu
     compared = [*settled]
     for number, name in enumerate(one for one in names if one not in known):
         same = by_plain.setdefault(plain(name), name)
-        if same == name and number < MOST_COMPARED:
+        if slips and same == name and number < MOST_COMPARED:
             same = next((other for other in compared if _slip(plain(name), plain(other))), name)
         if same != name:
             yield name, same

@@ -137,12 +137,12 @@ def test_what_is_left_out_and_doubtful_is_said() -> None:
     draft = inference.draft("somebody")
     assert [one.name for one in draft.events] == ["Order Completed", "Orders Completed"]
     notes = {subject: " / ".join(several) for subject, several in draft.notes.items()}
-    assert "9 integer" in notes["value"]
-    assert "9 string" in notes["value"]
+    assert "9 integer" in notes["property value"]
+    assert "9 string" in notes["property value"]
     assert "same name in the API" in notes["Order Completed"]
     assert "'order_id' is probably 'orderId'" in notes["Order Completed"]
     assert notes["Orders Completed"] == "probably 'Order Completed'"
-    assert "left out" in notes["empty"]
+    assert "left out" in notes["property empty"]
     files = files_of(draft)
     assert "TODO" in files["events/order_completed.1.yaml"]
     assert "value" in files["properties.yaml"]
