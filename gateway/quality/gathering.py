@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.clock import Clock
@@ -47,14 +48,25 @@ _QUARANTINED = "quarantined"
 
 
 class _Form:
-    """Events that look alike; `row` is one of them."""
+    """Events that look alike; `row` is one of them. `days` has how many, the first and the last (ms), by day."""
 
-    __slots__ = ("count", "first", "last", "row")
+    __slots__ = ("days", "row")
 
     def __init__(self, row: Document) -> None:
         self.row = row
-        self.count = 1
-        self.first = self.last = row["at"]
+        self.days: dict[int, list[int]] = {}
+        self.add(row["at"])
+
+    def add(self, at: int) -> None:
+        day = self.days.get(at // DAY_MS)
+        if day is None:
+            self.days[at // DAY_MS] = [1, at, at]
+            return
+        day[0] += 1
+        if at < day[1]:
+            day[1] = at
+        elif at > day[2]:
+            day[2] = at
 
 
 class Gathering:
@@ -76,18 +88,13 @@ class Gathering:
             kind, client, misfits = row["type"], row["client"], row.get("misfits", ())
             values = row["traits" if kind in NAMELESS else "properties"]
             form = (
-                *(row["workspace"], row["source"], kind, row["name"], row["at"] // DAY_MS),
+                *(row["workspace"], row["source"], kind, row["name"]),
                 *(client.get("platform"), client.get("appVersion"), *misfits, *values, *map(type, values.values())),
             )
             if (known := forms.get(form)) is None:
                 self._begin(form, row)
-                continue
-            known.count += 1
-            at = row["at"]
-            if at < known.first:
-                known.first = at
-            elif at > known.last:
-                known.last = at
+            else:
+                known.add(row["at"])
         for row in quarantined:
             self._begin((_QUARANTINED, row["_id"]), row)
 
@@ -104,7 +111,7 @@ class Gathering:
 
     def _begin(self, form: tuple[Any, ...], row: Document) -> None:
         if len(self._forms) >= _MOST_FORMS:
-            form = (OTHER, row["workspace"], row["source"], row["type"], row["name"], row["at"] // DAY_MS)
+            form = (OTHER, row["workspace"], row["source"], row["type"], row["name"])
             if (known := self._forms.get(form)) is not None or len(self._forms) >= 2 * _MOST_FORMS:
                 self._count_on(known, row)
                 return
@@ -119,8 +126,7 @@ class Gathering:
             if known is None:
                 self._forms[form] = _Form({**row, "name": OTHER, "properties": {}, "traits": {}})
                 return
-        known.count += 1
-        known.first, known.last = min(known.first, row["at"]), max(known.last, row["at"])
+        known.add(row["at"])
 
     def _tick(self) -> None:
         self._timer = None
@@ -150,15 +156,17 @@ class Gathering:
         oldest = (self._clock.now() // DAY_MS - _LONGEST_AGO_DAYS) * DAY_MS
         found: dict[tuple[int, Name], Sightings] = {}
         for form, seen in forms:
-            row = seen.row
-            kind = row["type"]
-            definitions = planned.get((kind, "" if kind in NAMELESS else row["name"]))
-            key: Name = kind, _admitted(row["name"], kind, known, planned=definitions is not None)
-            day = max(row["at"] - row["at"] % DAY_MS, oldest)
-            one = found.get((day, key))
-            if one is None:
-                one = found[day, key] = Sightings(*key, seen.first, seen.last)
-            _count(one, seen, form[0], known.setdefault(key, Known()), definitions or {})
+            kind, name = seen.row["type"], seen.row["name"]
+            definitions = planned.get((kind, "" if kind in NAMELESS else name))
+            key: Name = kind, _admitted(name, kind, known, planned=definitions is not None)
+            what = _looked_at(seen.row, form[0], key[1], known.setdefault(key, Known()), definitions or {})
+            for number, (count, first, last) in seen.days.items():
+                day = max(number * DAY_MS, oldest)
+                one = found.get((day, key))
+                if one is None:
+                    one = found[day, key] = Sightings(*key, first, last)
+                one.first_at, one.last_at = min(one.first_at, first), max(one.last_at, last)
+                what.count(one, count)
         days: dict[int, list[Sightings]] = {}
         for (day, _), one in found.items():
             days.setdefault(day, []).append(one)
@@ -181,23 +189,58 @@ def _admitted(name: str, kind: str, known: dict[Name, Known], *, planned: bool) 
     return OTHER
 
 
-def _count(one: Sightings, seen: _Form, mark: Any, known: Known, definitions: dict[str, PropertyDefinition]) -> None:
-    row, count = seen.row, seen.count
-    one.first_at, one.last_at = min(one.first_at, seen.first), max(one.last_at, seen.last)
-    for reason in row.get("misfits", ()):
-        one.misfits[reason] += count
+@dataclass(frozen=True, slots=True)
+class _What:
+    """What one form of events adds to the catalogue, as often as it came."""
+
+    quarantined: bool = False
+    unexamined: bool = False
+    source: str = OTHER
+    platform: str = OTHER
+    version: str | None = None
+    misfits: Sequence[str] = ()
+    #: Name, type of the value, masked sample.
+    properties: Sequence[tuple[str, str, str | None]] = ()
+
+    def count(self, one: Sightings, times: int) -> None:
+        for reason in self.misfits:
+            one.misfits[reason] += times
+        if self.quarantined:
+            one.quarantined += times
+            return
+        one.count += times
+        one.sources[self.source] += times
+        one.platforms[self.platform] += times
+        if self.version is not None:
+            one.versions[self.version] += times
+        if self.unexamined:
+            one.unexamined += times
+        for key, kind, sample in self.properties:
+            seen = one.property(key)
+            seen.types[kind] += times
+            if sample is not None:
+                seen.sample = sample
+
+
+def _looked_at(row: Document, mark: Any, name: str, known: Known, definitions: dict[str, PropertyDefinition]) -> _What:
+    client, misfits = row["client"], row.get("misfits", ())
     if mark is _QUARANTINED:
-        one.quarantined += count
-        return
-    one.count += count
-    client = row["client"]
-    one.sources[_bounded(known.sources, row["source"])] += count
-    one.platforms[_bounded(known.platforms, client.get("platform", UNKNOWN))] += count
-    if (version := client.get("appVersion")) is not None:
-        one.versions[_bounded(known.versions, f"{client.get('platform', UNKNOWN)} {version[:40]}")] += count
-    if mark is OTHER or one.name == OTHER:
-        one.unexamined += count
-        return
+        return _What(quarantined=True, misfits=misfits)
+    platform, version = client.get("platform", UNKNOWN), client.get("appVersion")
+    unexamined = mark is OTHER or name == OTHER
+    return _What(
+        unexamined=unexamined,
+        source=_bounded(known.sources, row["source"]),
+        platform=_bounded(known.platforms, platform),
+        version=None if version is None else _bounded(known.versions, f"{platform} {version[:40]}"),
+        misfits=misfits,
+        properties=() if unexamined else [*_properties(row, known, definitions)],
+    )
+
+
+def _properties(
+    row: Document, known: Known, definitions: dict[str, PropertyDefinition]
+) -> Iterator[tuple[str, str, str | None]]:
     values = row["traits" if row["type"] in NAMELESS else "properties"]
     for sent, value in (readable(values) if "escaped" in row else values).items():
         key = name_of(sent) or "(empty)"
@@ -205,10 +248,8 @@ def _count(one: Sightings, seen: _Form, mark: Any, known: Known, definitions: di
             if key not in definitions and len(known.properties) >= MOST_PROPERTIES:
                 key = OTHER
             known.properties.add(key)
-        seen_of = one.property(key)
-        seen_of.types[_TYPES[type(value)]] += count
-        if key != OTHER and value is not None:
-            seen_of.sample = sample_of(value, definitions.get(key))
+        shown = key != OTHER and value is not None
+        yield key, _TYPES[type(value)], sample_of(value, definitions.get(key)) if shown else None
 
 
 def _bounded(known: set[str], key: str) -> str:
