@@ -102,6 +102,18 @@ class Issuer:
             raise ValueError("issuer, workspace, audience and algorithms must not be empty")
 
 
+ValidationMode = Literal["observe", "warn", "quarantine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What becomes of events of a workspace, a source, or both that are not what the plan says; `*` is any."""
+
+    mode: ValidationMode
+    workspace: Annotated[str, Example("main")] = "*"
+    source: Annotated[str, Example("web")] = "*"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What can be set. In TOML by its name, in the environment by the name in capitals behind `GATEWAY_`."""
@@ -113,6 +125,9 @@ class Settings:
     data_dir: Path = Path(".gateway")
     schema_dir: Annotated[Path | None, Example("contracts")] = None
     contract: str = "shop"
+    validation: ValidationMode = "observe"
+    validation_modes: tuple[Validation, ...] = ()
+    audit_minutes: Annotated[float, Between(0, 1_440)] = 15.0
     host: str = "127.0.0.1"
     port: Annotated[int, Between(1, 65_535)] = 8000
     env: Literal["development", "production"] = "development"
@@ -165,6 +180,9 @@ _HELP = {
     "data_dir": "where the embedded mongod and the demo's keys live",
     "schema_dir": "the folder that holds contract folders; unset: the one that ships with the gateway",
     "contract": "the contract folder inside it",
+    "validation": "events that are not what the plan says: `observe`, `warn` (their sender is told) or `quarantine`",
+    "validation_modes": "the same for single workspaces and sources: tables `[[validation_modes]]`, or a JSON list",
+    "audit_minutes": "how often silence, drift and loss are looked for, to raise alerts; 0: never",
     "host": "address to listen on",
     "port": "port to listen on",
     "env": "`development` or `production` (no GraphQL IDE, no introspection hints)",

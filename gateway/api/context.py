@@ -28,8 +28,10 @@ from gateway.pipeline.intake import Intake
 from gateway.plugin import Enriched
 from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
+from gateway.quality.auditing import Auditor
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
+from gateway.store.catalog import Catalog
 from gateway.store.derivation import DerivationStatus
 from gateway.store.events import Events
 from gateway.store.identities import Identities
@@ -62,6 +64,8 @@ class Services:
     flags: Flags
     plugged: Plugged
     alerts: Alerts
+    catalog: Catalog
+    auditor: Auditor
     asking: Asking
     #: The enrichers of this process, by the name of the instance.
     enrichments: Mapping[str, Enrichments] = field(default_factory=dict)

@@ -104,6 +104,12 @@ class Sent:
         policy=ANYONE,
         description="For `atLeast` in a query that shall see the event; null when it is not stored.",
     )
+    warnings: list[str] = attribute(
+        source=_RECEIPT,
+        policy=ANYONE,
+        description="Where an event that was taken is not what the plan says, if the gateway is to tell its senders.",
+        size=1,
+    )
     errors: list[UserError] = attribute(
         source=_RECEIPT, policy=ANYONE, description="What to correct; empty when all is well.", size=1
     )
@@ -133,7 +139,7 @@ class Mutation:
     ) -> TrackPayload:
         sender = sender_of(info.context.scope, input.user_id, input.anonymous_id)
         if isinstance(sender, InputError):
-            return TrackPayload(event_id=None, verdict=None, consistency_token=None, errors=[sender])
+            return TrackPayload(event_id=None, verdict=None, consistency_token=None, warnings=[], errors=[sender])
         content = {"type": "track", "event": input.event, "properties": input.properties}
         return TrackPayload(**await _send(info.context, content | sender, input.timestamp, input.message_id))
 
@@ -152,7 +158,7 @@ class Mutation:
                 "VISITOR", "A visitor's token does not say who somebody is.", "Identify from your server.", "input"
             )
         if isinstance(sender, InputError):
-            return IdentifyPayload(event_id=None, verdict=None, consistency_token=None, errors=[sender])
+            return IdentifyPayload(event_id=None, verdict=None, consistency_token=None, warnings=[], errors=[sender])
         content = {"type": "identify", "traits": input.traits}
         return IdentifyPayload(**await _send(info.context, content | sender, input.timestamp, input.message_id))
 
@@ -196,6 +202,7 @@ async def _send(context: Context, content: dict[str, Any], at: int | None, messa
         "verdict": Verdict(verdict.value),
         "consistency_token": receipt.consistency_token,
         "errors": [wrong(problem.code.upper(), problem.message, None, "input") for problem in receipt.problems],
+        "warnings": [warning.message for warning in receipt.warnings],
     }
 
 

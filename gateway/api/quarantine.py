@@ -16,6 +16,7 @@ from gateway.pipeline.replaying import MAX_ROWS, Replays
 from gateway.plugin import ANYONE, Policy, Source, attribute, field
 from gateway.store.database import Document
 from gateway.store.quarantine import QuarantineFilter as Wanted
+from gateway.store.quarantine import as_misfits
 
 if TYPE_CHECKING:
     from gateway.api.mutations import UserError
@@ -44,6 +45,25 @@ class QuarantineFilter:
     message_id: str | None = strawberry.field(default=None, description="Those sent with this messageId.")
 
 
+_MISFIT = Source.parent("misfits")
+
+
+@strawberry.type(description="Where an event is not what the plan says. No value that was sent stands in it.")
+class Misfit:
+    """A misfit."""
+
+    property: str = attribute(
+        source=_MISFIT, policy=ANYONE, description="The property, dotted, as in `products.0.price`."
+    )
+    rule: str = attribute(
+        source=_MISFIT,
+        policy=ANYONE,
+        description="The rule it breaks: required, type, format, enum, pattern, minimum, maximum or maxLength.",
+    )
+    what: str = attribute(source=_MISFIT, policy=ANYONE, description="What is wrong.")
+    fix: str = attribute(source=_MISFIT, policy=ANYONE, description="What to send instead.")
+
+
 @strawberry.type(description="A message that could not become an event, kept as it was sent.")
 class QuarantinedEvent(Node):
     """A row of quarantine."""
@@ -66,10 +86,21 @@ class QuarantinedEvent(Node):
         return self.row.get("reason")
 
     @field(
+        source=Source.document("quarantine", "misfits"),
+        policy=QUARANTINE,
+        size=2,
+        description="Where it is not what the plan says; empty when that is not the reason.",
+    )
+    def misfits(self) -> list[Misfit]:
+        return [
+            Misfit(property=one.property, rule=one.rule, what=one.what, fix=one.fix) for one in as_misfits(self.row)
+        ]
+
+    @field(
         source=Source.document("quarantine", "stage"),
         policy=QUARANTINE,
-        description="Where it was found out: `read` (it says no event), `dedup` (its id is another event's), `store` "
-        "(MongoDB would not take it).",
+        description="Where it was found out: `read` (it says no event), `dedup` (its id is another event's), `plan` "
+        "(it is not what the plan says), `store` (MongoDB would not take it).",
     )
     def stage(self) -> str:
         return str(self.row.get("stage", "read"))

@@ -8,6 +8,8 @@ import strawberry
 
 from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
 from gateway.api.alerts import ALERTS, AlertConnection, alert_by, alert_page
+from gateway.api.audit import AUDIT, InstrumentationAudit, instrumentation_audit
+from gateway.api.catalog import CATALOG, CatalogConnection, catalog_page
 from gateway.api.clients import EVENTS
 from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
@@ -275,6 +277,35 @@ class Query:
         source: SourceName = None,
     ) -> IntakeAccounting:
         return await intake_accounting(info.context, range, source)
+
+    @field(
+        source=Source.many("catalog", "workspace"),
+        policy=CATALOG,
+        description="The catalogue: every type of event that comes in, by name, with what it carries.",
+    )
+    async def catalog(
+        self,
+        info: Info,
+        planned: Annotated[
+            bool | None, strawberry.argument(description="Only those that the plan has, or only those it has not.")
+        ] = None,
+        search: Annotated[str | None, strawberry.argument(description="Only names that hold this text.")] = None,
+        first: First = DEFAULT_FIRST,
+        after: After = None,
+    ) -> CatalogConnection:
+        return await catalog_page(info.context, planned, search, first, after)
+
+    @field(
+        source=Source.loader("audit"),
+        policy=AUDIT,
+        weight=500,
+        description="What is wrong with what is sent: the plan beside what comes in. Silence, drift and loss raise "
+        "alerts by themselves, too.",
+    )
+    async def instrumentation_audit(
+        self, info: Info, range: Annotated[RangeInput, strawberry.argument(description="Which time, up to 92 days.")]
+    ) -> InstrumentationAudit:
+        return await instrumentation_audit(info.context, range)
 
     @field(
         source=Source.document("lanes", "*"),

@@ -29,18 +29,25 @@ from gateway.contract import Contract
 from gateway.errors import GatewayError, SetupError, Unavailable
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
+from gateway.model.identity import lane_of
 from gateway.pipeline.accounting import Accounts
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget
+from gateway.pipeline.conforming import Conforming, Modes
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
 from gateway.privacy import Privacy
+from gateway.quality.auditing import Auditor
+from gateway.quality.gathering import Gathering
+from gateway.quality.raising import AuditAlerts
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.alerts import Alerts
+from gateway.store.catalog import Catalog
 from gateway.store.command_failures import CommandFailures
 from gateway.store.connector_states import ConnectorStates
 from gateway.store.contracts import Versions
@@ -129,14 +136,36 @@ class Gateway:
             yield
             return
         task = asyncio.create_task(self.deriver.run())
+        auditing = asyncio.create_task(self._audit_alerts())
         try:
             # Inside: what is delivered is noted under the lanes that the deriver then gives back.
             async with self.connectors.running(), self.columnar.running():
                 yield
         finally:
+            auditing.cancel()
+            await asyncio.wait([auditing], timeout=1)
             self.deriver.stop()
             await asyncio.wait([task], timeout=STOP_SECONDS)
             task.cancel()  # a frozen MongoDB: the lease runs out by itself
+
+    async def _audit_alerts(self) -> None:
+        """Look for silence, drift and loss, as long as it is not switched off."""
+        if not self.settings.audit_minutes:
+            return
+
+        def owns(workspace: str, key: str) -> bool:
+            lease = self.deriver.lease
+            return lease is not None and lane_of(workspace, key) in lease.lanes
+
+        alerts = AuditAlerts(
+            Auditor(self.database),
+            Alerts(self.database),
+            Keys(self.database),
+            lambda: self.contracts.current,
+            self.clock,
+            owns,
+        )
+        await alerts.run(self.settings.audit_minutes)
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:
@@ -300,6 +329,8 @@ async def _build(
         max_batch_events=settings.max_batch_events,
         addresses=Addresses(settings.ip, settings.country_database),
         privacy=privacy,
+        conforming=Conforming(contracts, modes_of(settings)),
+        gathering=Gathering(Catalog(database), lambda: contracts.current, clock),
         metrics=metrics,
         spans=spans,
     )
@@ -342,6 +373,12 @@ async def _build(
         disk=disk,
         duties=DUTIES[settings.role],
     )
+
+
+def modes_of(settings: Settings) -> Modes:
+    """What becomes of misfits, as it is set."""
+    named = {(one.workspace, one.source): one.mode for one in settings.validation_modes}
+    return Modes(named.pop(("*", "*"), settings.validation), named)
 
 
 async def _anchor(database: Database, clock: ServerClock) -> None:

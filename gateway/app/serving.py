@@ -37,7 +37,9 @@ from gateway.collect.tokens import token_routes
 from gateway.collect.vendors import vendor_routes
 from gateway.connectors.asking import Asking
 from gateway.console.pages import page_routes
+from gateway.quality.auditing import Auditor
 from gateway.store.alerts import Alerts
+from gateway.store.catalog import Catalog
 
 __all__ = ["Serving", "build_app", "listen", "on_signals", "services_of", "serving"]
 
@@ -132,6 +134,8 @@ def services_of(gateway: Gateway) -> Services:
         plugged=gateway.connectors.plugged,
         enrichments=gateway.connectors.enrichments,
         alerts=Alerts(gateway.database),
+        catalog=Catalog(gateway.database),
+        auditor=Auditor(gateway.database),
         asking=Asking(gateway.database, gateway.clock),
         flags=gateway.connectors.flags,
     )

@@ -13,6 +13,7 @@ import click
 from gateway.app.building import open_store
 from gateway.app.contracts import contract_folder
 from gateway.cli.contract_files import check, export, init
+from gateway.cli.infer import infer
 from gateway.cli.options import json_option, print_json
 from gateway.cli.trial import lasting, trial_as_json, trial_lines, try_on_users
 from gateway.contract import Contract, Difference, differences, load_contract, not_raised
@@ -118,6 +119,9 @@ def show(number: int | None, as_json: bool) -> None:
         return
     for path, text in version.files.items():
         click.echo(f"# {version.name}/{path}\n{text.rstrip()}\n")
+
+
+contract.add_command(infer)
 
 
 def _if_it_loads(version: Version) -> Contract | None:

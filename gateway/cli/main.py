@@ -35,6 +35,7 @@ COMMANDS = {
     "rebuild": ("gateway.cli.rebuild:rebuild", "Work out sessions and journeys again, while the gateway goes on."),
     "columnar": ("gateway.cli.columnar:columnar", "The Parquet files that numbers are computed from."),
     "quarantine": ("gateway.cli.quarantine:quarantine", "Look at what could not become an event, and replay it."),
+    "audit": ("gateway.cli.audit:audit", "Say what is wrong with what is sent, beside the plan."),
     "simulate": ("gateway.cli.simulate:simulate", "Made-up visitors of a shop, as NDJSON or played into a gateway."),
     "watch": ("gateway.cli.watch:watch", "Watch journeys move: one JSON line per change."),
     "plugins": ("gateway.cli.plugins:plugins", "List plugins and connectors, and what is wrong with them."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import file_digest
@@ -237,6 +238,16 @@ class Importer:
             progress(file.position, report.rows)
         if batch.end:
             yield batch
+
+
+def read_messages(file: Path, mapping: Mapping) -> Iterator[JsonObject]:
+    """The messages of those rows that say one, as an import would read them. Raises InvalidInput as that does."""
+    with RowFile(file) as rows:
+        mapping = _fitting(mapping, rows, file)
+        for row in rows.rows():
+            with suppress(Refused, LeftOut):
+                yield mapping.message(row.read(), whole=row.whole)
+        rows.check_end()
 
 
 def _fitting(mapping: Mapping, rows: RowFile, file: Path) -> Mapping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -144,6 +145,8 @@ def _reply(receipt: Receipt) -> dict[str, Any]:
         reply["consistencyToken"] = receipt.consistency_token
     if receipt.problems:
         reply["problems"] = [_problem(problem) for problem in receipt.problems]
+    if receipt.warnings:
+        reply["warnings"] = [_problem(warning) for warning in receipt.warnings]
     return reply
 
 
@@ -154,4 +157,5 @@ def _problem(problem: Problem) -> dict[str, Any]:
         "verdict": problem.verdict.value,
         "code": problem.code,
         "message": problem.message,
+        **({"misfits": [asdict(one) for one in problem.misfits]} if problem.misfits else {}),
     }

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import jsonschema_rs
+from typing import Any
 
 from gateway.contract.plan import EventDefinition
-
-#: The rules of JSON Schema that a plan makes use of.
-Rule = Literal["required", "type", "format", "enum", "pattern", "minimum", "maximum", "maxLength"]
-
-
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """Where an event does not fit its plan: the property, dotted, and the rule that it breaks."""
-
-    property: str
-    rule: str
-
-    def __str__(self) -> str:
-        return f"{self.property}: {self.rule}"
+from gateway.contract.validation import NAMELESS, EventValidator
+from gateway.model.misfit import Misfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +24,10 @@ class Example:
     misfit: Misfit | None = None
 
 
-def misfits(event: EventDefinition, message: Mapping[str, Any]) -> list[Misfit]:
+def misfits(event: EventDefinition, message: Mapping[str, Any]) -> tuple[Misfit, ...]:
     """Where the message does not fit the plan of the event: its properties or, for identify and group, its traits."""
-    body = message.get("traits" if event.type in ("identify", "group") else "properties")
-    validator = jsonschema_rs.validator_for(event.json_schema(), validate_formats=True)
-    found: list[Misfit] = []
-    for error in validator.iter_errors(body if isinstance(body, dict) else {}):
-        path = [*map(str, error.instance_path)]
-        if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Required):
-            path.append(error.kind.property)
-        found.append(Misfit(".".join(path), error.kind.name))
-    return found
+    body = message.get("traits" if event.type in NAMELESS else "properties")
+    return EventValidator(event).misfits(body if isinstance(body, dict) else {})
 
 
 def fault_of(example: Example, event: EventDefinition) -> str | None:

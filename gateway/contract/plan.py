@@ -76,6 +76,14 @@ class PlannedProperty:
     def key(self) -> str:
         return self.definition.key
 
+    def json_schema(self) -> JsonSchema:
+        """What its value has to be. Null in one that may be left out is as good as left out."""
+        schema = self.definition.json_schema()
+        if self.required:
+            return schema
+        schema["type"] = [schema["type"], "null"]
+        return schema | {"enum": [*schema["enum"], None]} if "enum" in schema else schema
+
 
 @dataclass(frozen=True, slots=True)
 class EventDefinition:
@@ -130,6 +138,6 @@ def camel(name: str) -> str:
 
 
 def _object_schema(properties: tuple[PlannedProperty, ...]) -> JsonSchema:
-    schema: JsonSchema = {"properties": {one.key: one.definition.json_schema() for one in properties}}
+    schema: JsonSchema = {"properties": {one.key: one.json_schema() for one in properties}}
     required = [one.key for one in properties if one.required]
     return {**schema, "required": required} if required else schema

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 from gateway.model.identity import Decision, Identity
+from gateway.model.misfit import Misfit
 
 JsonObject = dict[str, Any]
 
@@ -94,6 +95,8 @@ class Event:
     timestamp: int | None = None
     client: Client = field(default_factory=Client)
     flags: tuple[str, ...] = ()
+    #: Where it is not what the plan said when it came in: the rule and the property, such as `required order_id`.
+    misfits: tuple[str, ...] = ()
     #: What its sender had consented to when it came in, by purpose; None: nobody had said anything.
     consent: Mapping[str, bool] | None = None
 
@@ -168,13 +171,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an event was not accepted, and what the sender can do."""
+    """Why an event was not accepted, and what the sender can do; or, with the verdict `accepted`, what is wrong with
+    one that was. `misfits`: where it is not what the plan says."""
 
     index: int
     verdict: Verdict
     code: str
     message: str
     message_id: str | None = None
+    misfits: tuple[Misfit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,8 @@ class Receipt:
     """What became of one request: the counts sum to the number of events sent.
 
     `ids` are those of the messages that could be read, in their order. `consistency_token` makes a later query wait
-    until what is derived holds the accepted and duplicate ones; None when there are none.
+    until what is derived holds the accepted and duplicate ones; None when there are none. `warnings` are of messages
+    that were taken although they are not what the plan says.
     """
 
     accepted: int = 0
@@ -191,6 +197,7 @@ class Receipt:
     quarantined: int = 0
     refused: int = 0
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     ids: tuple[bytes, ...] = ()
     consistency_token: str | None = None
 

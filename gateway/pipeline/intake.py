@@ -24,13 +24,15 @@ from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget, jittered
 from gateway.pipeline.clients import NOBODY, Peer
 from gateway.pipeline.committing import Commit, GroupCommit
+from gateway.pipeline.conforming import Conforming, Read
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
 from gateway.pipeline.screening import MOST_NAMED, named_in, screened, stamp
 from gateway.pipeline.withheld import NOTHING, Withheld, with_ip, withhold
 from gateway.privacy import Privacy
+from gateway.quality.gathering import Gathering
 from gateway.store.database import Document
 from gateway.store.events import Events
-from gateway.store.quarantine import Quarantine
+from gateway.store.quarantine import Quarantine, misfits_row
 
 #: More than this of one message is kept nowhere; MongoDB's own limit is 16 MB for a row with all that is in it.
 MAX_KEPT_BYTES = 8_000_000
@@ -79,7 +81,8 @@ class Delivery:
 
 
 class Intake:
-    """Takes deliveries; one per process. `budget` is for the doors' bodies."""
+    """Takes deliveries; one per process. `budget` is for the doors' bodies. `conforming` compares events with the
+    plan, `gathering` catalogues what they carry."""
 
     def __init__(
         self,
@@ -93,6 +96,8 @@ class Intake:
         max_batch_events: int = 2_500,
         addresses: Addresses | None = None,
         privacy: Privacy | None = None,
+        conforming: Conforming | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
         self._events = events
         self._commits = GroupCommit(events)
@@ -101,6 +106,8 @@ class Intake:
         self._clock = clock
         self._addresses = addresses or Addresses()
         self._privacy = privacy
+        self._conforming = conforming
+        self._gathering = gathering
         self._max_event_bytes = max_event_bytes
         self._closed: str | None = None
         self.max_batch_events = max_batch_events
@@ -115,7 +122,7 @@ class Intake:
         self.check_open()
         self.check_size(len(delivery.messages))
         origin = self._origin(delivery)
-        documents, problems = self._read(delivery, origin)
+        (documents, problems), apart, warnings = self._conformed(delivery, self._read(delivery, origin))
         if self._privacy is not None and not delivery.system:
             await stamp(self._privacy, delivery.workspace, documents)
         with self._accounts.page(delivery.workspace, delivery.source, origin.received_at) as page:
@@ -133,9 +140,11 @@ class Intake:
             conflicts, unstorable = _late_problems(documents, commit)
             problems += await self._keep(delivery, origin, conflicts, "dedup") if conflicts else []
             problems += await self._keep(delivery, origin, unstorable, "store") if unstorable else []
-            receipt = _receipt(documents, commit, problems)
+            receipt = _receipt(documents, commit, problems, warnings)
             again = delivery.replay is not None
             await self._accounts.count(page, {"replayed": receipt.accepted} if again else receipt.counts())
+        if self._gathering is not None and not delivery.system:
+            self._gathering.note(_stored(documents, commit), () if again else [row for _, row in apart])
         return receipt
 
     def check_size(self, events: int) -> None:
@@ -156,11 +165,12 @@ class Intake:
 
     def preview(self, delivery: Delivery) -> list[Problem]:
         """What would be quarantined; nothing is stored."""
-        return self._read(delivery, self._origin(delivery))[1]
+        (_, problems), _, _ = self._conformed(delivery, self._read(delivery, self._origin(delivery)))
+        return problems
 
     async def judge(self, delivery: Delivery) -> Receipt:
         """The receipt that `ingest` would give now; nothing is stored."""
-        documents, problems = self._read(delivery, self._origin(delivery))
+        (documents, problems), _, warnings = self._conformed(delivery, self._read(delivery, self._origin(delivery)))
         stored = await self._events.hashes(delivery.workspace, [row["_id"] for _, row in documents])
         verdicts = []
         for _, row in documents:
@@ -170,12 +180,14 @@ class Intake:
                 Verdict.ACCEPTED if new else Verdict.DUPLICATE if known == row["hash"] else Verdict.CONFLICT
             )
         commit = Commit(verdicts)
-        return _receipt(documents, commit, problems + _late_problems(documents, commit)[0])
+        return _receipt(documents, commit, problems + _late_problems(documents, commit)[0], warnings)
 
     async def drain(self) -> None:
         """Wait until everything that was handed in has its verdict, and is counted."""
         await self._commits.drain()
         await self._accounts.drain()
+        if self._gathering is not None:
+            await self._gathering.drain()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -194,13 +206,18 @@ class Intake:
             plain=delivery.plain,
         )
 
-    def _read(self, delivery: Delivery, origin: Origin) -> tuple[list[tuple[int, Document]], list[Problem]]:
+    def _read(self, delivery: Delivery, origin: Origin) -> Read:
         read = self._read_all(delivery, origin)
         if self._privacy is None or delivery.system:
             return read
         return screened(self._privacy.suppressed, delivery.workspace, delivery.messages, read)
 
-    def _read_all(self, delivery: Delivery, origin: Origin) -> tuple[list[tuple[int, Document]], list[Problem]]:
+    def _conformed(self, delivery: Delivery, read: Read) -> tuple[Read, list[tuple[int, Document]], list[Problem]]:
+        if self._conforming is None or delivery.system:
+            return read, [], []
+        return self._conforming.check(delivery.workspace, delivery.source, read)
+
+    def _read_all(self, delivery: Delivery, origin: Origin) -> Read:
         seqs = self._sequence(len(delivery.messages)) if delivery.seqs is None else delivery.seqs
         documents: list[tuple[int, Document]] = []
         problems: list[Problem] = []
@@ -262,7 +279,15 @@ class Intake:
         return json.dumps(with_ip(message, ip), ensure_ascii=True).encode()
 
 
-def _receipt(documents: list[tuple[int, Document]], commit: Commit, problems: list[Problem]) -> Receipt:
+def _stored(documents: list[tuple[int, Document]], commit: Commit) -> list[Document]:
+    """The rows of those that are events now and were not before."""
+    pairs = zip(documents, commit.verdicts, strict=True)
+    return [row for (_, row), verdict in pairs if verdict is Verdict.ACCEPTED]
+
+
+def _receipt(
+    documents: list[tuple[int, Document]], commit: Commit, problems: list[Problem], warnings: Sequence[Problem] = ()
+) -> Receipt:
     told = [problem.verdict for problem in problems]
     return Receipt(
         accepted=commit.verdicts.count(Verdict.ACCEPTED),
@@ -271,6 +296,7 @@ def _receipt(documents: list[tuple[int, Document]], commit: Commit, problems: li
         quarantined=told.count(Verdict.QUARANTINED),
         refused=told.count(Verdict.REFUSED),
         problems=tuple(sorted(problems, key=lambda problem: problem.index)),
+        warnings=tuple(warnings),
         ids=tuple(row["_id"] for _, row in documents),
         consistency_token=_token(documents, commit),
     )
@@ -322,7 +348,7 @@ def _row(
         "fallbackId": fallback_id,
         "code": problem.code,
         "reason": problem.message,
-        "stage": stage,
+        "stage": "plan" if problem.misfits else stage,
         "receivedAt": origin.received_at,
         "lastSeen": origin.received_at,
         "count": 1,
@@ -330,6 +356,7 @@ def _row(
         "correctSkew": delivery.correct_skew,
         "proven": _proven(delivery, problem.index, withheld),
         "original": original,
+        **misfits_row(problem),
     }
 
 

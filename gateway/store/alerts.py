@@ -92,6 +92,12 @@ class Alerts:
         rows = await self._database.find(COLLECTION, {"workspace": workspace, "_id": {"$in": list(ids)}})
         return {row["_id"]: alert_from(row) for row in rows}
 
+    async def open_keys(self, workspace: str, prefix: str) -> set[str]:
+        """Keys of open alerts that begin so."""
+        wanted = {"workspace": workspace, "open": True, "key": {"$gte": prefix, "$lt": prefix + "\U0010ffff"}}
+        rows = await self._database.find(COLLECTION, wanted, projection={"key": 1}, max_time_ms=5000)
+        return {row["key"] for row in rows}
+
     async def page(
         self, scope: Scope, *, open_: bool | None, limit: int, before: tuple[int, str] | None = None
     ) -> list[Alert]:

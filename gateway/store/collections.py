@@ -86,6 +86,11 @@ COLLECTIONS = (
         (_index("workspace", "-receivedAt", "-_id"), _index("workspace", "who")),
     ),
     Collection("accounting", "workspace, _id", (_index("workspace", "hour", "source"),)),
+    Collection(
+        "catalog",
+        "workspace, _id",
+        (_index("workspace", "kind", "name", "type"), _index("workspace", "kind", "day")),
+    ),
     Collection("imports", "workspace, _id"),
     Collection("keys", "workspace, _id", (_index("workspace"),)),
     Collection("contracts", "_id"),

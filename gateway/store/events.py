@@ -39,6 +39,11 @@ def escaped(value: JsonObject) -> JsonObject:
     return _rewrite(value, _ESCAPES)  # type: ignore[no-any-return]
 
 
+def escaped_key(key: str) -> str:
+    """One key that is safe to store and to query; an empty one has no path, and becomes `(empty)`."""
+    return key.translate(_ESCAPES) or "(empty)"
+
+
 def escaped_path(path: str) -> str:
     """A dotted path of property names as a path into stored documents."""
     return ".".join(part.translate(_ESCAPES) for part in path.split("."))
@@ -73,6 +78,7 @@ def to_document(event: Event, *, escape: bool) -> Document:
         "client": event.client,
         "hash": event.content_hash,
         "flags": list(event.flags),
+        **({"misfits": list(event.misfits)} if event.misfits else {}),
         **({} if event.consent is None else {"consent": dict(event.consent)}),
     }
 
@@ -113,6 +119,7 @@ def from_document(row: Document) -> Event:
         client=row.get("client") or {},
         content_hash=bytes(row["hash"]),
         flags=tuple(row["flags"]),
+        misfits=tuple(row.get("misfits", ())),
         consent=row.get("consent"),
     )
 

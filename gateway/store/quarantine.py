@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pymongo
 
 from gateway.errors import StoreError, Unavailable
 from gateway.model.event import Problem
+from gateway.model.misfit import Misfit
 from gateway.model.scope import Scope
 from gateway.store.database import INSERT_SECONDS, Database, DeleteOne, Document, UpdateOne
 
@@ -19,7 +20,7 @@ _OLDEST_FIRST = [("receivedAt", 1), ("_id", 1)]
 #: A row that a replay takes away while it is seen again is kept anew: that hardly ever happens twice in a row.
 _TRIES = 5
 #: What the newest sighting says of a row.
-_RENEWED = ("code", "reason", "stage")
+_RENEWED = ("code", "reason", "stage", "misfits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,16 @@ class QuarantineFilter:
         return wanted
 
 
+def misfits_row(problem: Problem) -> Document:
+    """What a row says of the plan: nothing where that is not the problem."""
+    return {"misfits": [asdict(one) for one in problem.misfits]} if problem.misfits else {}
+
+
+def as_misfits(row: Document) -> list[Misfit]:
+    """Where a quarantined message is not what the plan says."""
+    return [Misfit(**one) for one in row.get("misfits", ())]
+
+
 class Quarantine:
     """Kept until somebody mends and replays them.
 
@@ -56,7 +67,7 @@ class Quarantine:
     `source`, `messageId` (as sent, None without), `fallbackId` (the id it gets if it has none), `code`, `reason`,
     `stage`, `receivedAt` and `lastSeen` (ms, first and last sighting), `count` (sightings), `sentAt` (ms, of the
     request), `proven` (False: a userId in it lacks the proof its write key asks for), `who` (keys of the identities it
-    names), `original` (bytes, JSON).
+    names), `original` (bytes, JSON). With the code `misfit` also `misfits`, as `as_misfits` reads them.
     """
 
     def __init__(self, database: Database) -> None:
@@ -88,7 +99,7 @@ class Quarantine:
                         {
                             "$inc": {"count": 1},
                             "$max": {"lastSeen": row["lastSeen"]},
-                            "$set": {name: row[name] for name in _RENEWED},
+                            "$set": {name: row[name] for name in _RENEWED if name in row},
                         },
                     )
                     for row in rows
@@ -146,7 +157,14 @@ class Quarantine:
             [
                 UpdateOne(
                     {"_id": row["_id"], "workspace": workspace},
-                    {"$set": {"code": problem.code, "reason": problem.message, "replayedAt": at}},
+                    {
+                        "$set": {
+                            "code": problem.code,
+                            "reason": problem.message,
+                            "replayedAt": at,
+                            **misfits_row(problem),
+                        }
+                    },
                 )
                 for row, problem in reasons
             ],

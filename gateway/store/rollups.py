@@ -19,6 +19,7 @@ from gateway.store.database import Database, Document, Session, UpdateOne
 
 COLLECTION = "rollups"
 CELL_MS = 15 * 60 * 1000
+HOUR_MS = 4 * CELL_MS
 
 Kind: TypeAlias = Literal["event", "stage"]
 #: (kind, key, definition, start of the 15 minutes in ms). The key is an event's name, or map and stage as in
@@ -116,6 +117,30 @@ class Rollups:
         found: dict[str, dict[int, int]] = {}
         for row in rows:
             found.setdefault(row["_id"]["key"], {})[row["_id"]["start"]] = row["count"]
+        return found
+
+    async def hours(self, scope: Scope, names: Iterable[str], between: tuple[int, int]) -> dict[str, dict[int, int]]:
+        """Events by name and by the start of the hour (ms, UTC) that they happened in, in [from, to) ms."""
+        hour = {"$subtract": ["$start", {"$mod": ["$start", HOUR_MS]}]}
+        rows = await self._database.aggregate(
+            COLLECTION,
+            [
+                {
+                    "$match": {
+                        "workspace": scope.workspace,
+                        "kind": "event",
+                        "key": {"$in": sorted(names)},
+                        "start": {"$gte": between[0], "$lt": between[1]},
+                    }
+                },
+                {"$group": {"_id": {"key": "$key", "hour": hour}, "count": {"$sum": "$count"}}},
+                {"$match": {"count": {"$gt": 0}}},
+            ],
+            max_time_ms=10_000,
+        )
+        found: dict[str, dict[int, int]] = {}
+        for row in rows:
+            found.setdefault(row["_id"]["key"], {})[row["_id"]["hour"]] = row["count"]
         return found
 
 

@@ -30,6 +30,7 @@ from gateway.live.hub import Hub
 from gateway.model.identity import Identity
 from gateway.model.scope import PERMISSIONS
 from gateway.pipeline.accounting import Accounts
+from gateway.pipeline.conforming import Conforming, Modes
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
@@ -38,10 +39,13 @@ from gateway.pipeline.owner import Deriver
 from gateway.plugin.configuring import Plugged
 from gateway.plugin.host import Host
 from gateway.privacy import Privacy
+from gateway.quality.auditing import Auditor
+from gateway.quality.gathering import Gathering
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
+from gateway.store.catalog import Catalog
 from gateway.store.database import Database
 from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
@@ -76,6 +80,8 @@ class Gateway:
     flags: Flags = field(default_factory=Flags)
     plugged: Plugged = field(default_factory=lambda: Plugged(Host()))
     enrichments: dict[str, Enrichments] = field(default_factory=dict)
+    #: Compare events with the contract's plan, and catalogue them.
+    modes: Modes | None = None
 
     def __post_init__(self) -> None:
         database = self.database
@@ -86,7 +92,16 @@ class Gateway:
         self.quarantine, self.accounting = Quarantine(database), Accounting(database)
         accounts = Accounts(self.accounting, self.clock)
         self.privacy = Privacy(database, self.clock)
-        self.intake = Intake(self.events, self.quarantine, self.clock, accounts=accounts, privacy=self.privacy)
+        contracts, catalog = Contracts.fixed(self.contract), Catalog(database)
+        self.intake = Intake(
+            self.events,
+            self.quarantine,
+            self.clock,
+            accounts=accounts,
+            privacy=self.privacy,
+            conforming=None if self.modes is None else Conforming(contracts, self.modes),
+            gathering=None if self.modes is None else Gathering(catalog, lambda: self.contract, self.clock),
+        )
         self.eraser = Eraser(database, self.events, self.users, Erasures(database), self.privacy, self.clock)
         self.lanes = Lanes(database)
         self.deriver = Deriver(database, Derivation.of(database, Contracts.fixed(self.contract)), self.clock)
@@ -112,6 +127,8 @@ class Gateway:
             flags=self.flags,
             plugged=self.plugged,
             alerts=Alerts(database),
+            catalog=Catalog(database),
+            auditor=Auditor(database),
             asking=Asking(database, self.clock),
             enrichments=self.enrichments,
         )

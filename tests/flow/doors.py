@@ -30,12 +30,15 @@ from gateway.model.scope import PERMISSIONS, Scope
 from gateway.pipeline.accounting import Accounts
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget
+from gateway.pipeline.conforming import Conforming, Modes
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.intake import Intake
 from gateway.privacy.suppressed import Suppressed
+from gateway.quality.gathering import Gathering
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.catalog import Catalog
 from gateway.store.database import Database, Document, connect
 from gateway.store.events import Events
 from gateway.store.identities import Identities
@@ -100,9 +103,15 @@ async def new_database(mongo_uri: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def open_doors(
-    database: Database, settings: Settings = SETTINGS, *, workspace: str | None = None
+    database: Database,
+    settings: Settings = SETTINGS,
+    *,
+    workspace: str | None = None,
+    plan: Contracts | None = None,
+    modes: Modes | None = None,
 ) -> AsyncIterator[Doors]:
-    """Doors of a new workspace, with a write key and an API key that may do everything."""
+    """Doors of a new workspace, with a write key and an API key that may do everything. With a `plan` events are
+    compared with it, and what they carry is catalogued."""
     workspace = workspace or f"w{uuid.uuid4().hex}"
     clock = FrozenClock(NOW)
     keyring, tokens = KeyRing(Keys(database), clock), Tokens("s" * 43, clock)
@@ -118,6 +127,8 @@ async def open_doors(
         max_event_bytes=settings.max_event_bytes,
         max_batch_events=settings.max_batch_events,
         addresses=Addresses(settings.ip, settings.country_database),
+        conforming=None if plan is None else Conforming(plan, modes),
+        gathering=None if plan is None else Gathering(Catalog(database), lambda: plan.current, clock),
     )
     app = Starlette(
         routes=[

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.contract.examples import Example, Misfit
+from gateway.contract.examples import Example
 from gateway.contract.sources import Source
+from gateway.model.misfit import Misfit
 
 
 def check_example(source: Source) -> None:

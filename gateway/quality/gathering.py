@@ -1,0 +1,260 @@
+"""Gathers for the catalogue what intake has stored: counted in memory, written every second.
+
+Events that look alike are counted as one: the same type, sender and property names with the same types of values. So
+an event costs intake a microsecond or two, and its properties are looked at once per form and second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.contract import Contract
+from gateway.contract.plan import PropertyDefinition
+from gateway.contract.validation import NAMELESS
+from gateway.errors import Unavailable
+from gateway.quality.masking import name_of, sample_of
+from gateway.store.catalog import DAY_MS, Catalog, Known, Name, Sightings
+from gateway.store.database import Document
+from gateway.store.events import readable
+
+log = logging.getLogger("gateway.quality")
+
+WRITE_SECONDS = 1.0
+#: Per workspace and process; what goes beyond is counted under OTHER, and so is what goes beyond of the rest.
+MOST_NAMES = 1_000
+MOST_PROPERTIES = 200
+MOST_VERSIONS = 200
+UNKNOWN = "unknown"
+OTHER = "(other)"
+#: Forms of events that are told apart until they are written; further ones are counted without their properties.
+_MOST_FORMS = 5_000
+#: Older events share a day: what is sent may say any time.
+_LONGEST_AGO_DAYS = 400
+_TYPES: dict[type, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+_QUARANTINED = "quarantined"
+
+
+class _Form:
+    """Events that look alike; `row` is one of them. `days` has how many, the first and the last (ms), by day."""
+
+    __slots__ = ("days", "row")
+
+    def __init__(self, row: Document) -> None:
+        self.row = row
+        self.days: dict[int, list[int]] = {}
+        self.add(row["at"])
+
+    def add(self, at: int) -> None:
+        day = self.days.get(at // DAY_MS)
+        if day is None:
+            self.days[at // DAY_MS] = [1, at, at]
+            return
+        day[0] += 1
+        if at < day[1]:
+            day[1] = at
+        elif at > day[2]:
+            day[2] = at
+
+
+class Gathering:
+    """One per process."""
+
+    def __init__(self, catalog: Catalog, contract: Callable[[], Contract], clock: Clock) -> None:
+        self._catalog = catalog
+        self._contract = contract
+        self._clock = clock
+        self._forms: dict[tuple[Any, ...], _Form] = {}
+        self._known: dict[str, dict[Name, Known]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def note(self, stored: Iterable[Document], quarantined: Sequence[Document] = ()) -> None:
+        """Count rows of events that were stored just now, and of those that the plan keeps apart."""
+        forms = self._forms
+        for row in stored:
+            kind, client, misfits = row["type"], row["client"], row.get("misfits", ())
+            values = row["traits" if kind in NAMELESS else "properties"]
+            form = (
+                *(row["workspace"], row["source"], kind, row["name"]),
+                *(client.get("platform"), client.get("appVersion"), *misfits, *values, *map(type, values.values())),
+            )
+            if (known := forms.get(form)) is None:
+                self._begin(form, row)
+            else:
+                known.add(row["at"])
+        for row in quarantined:
+            self._begin((_QUARANTINED, row["_id"]), row)
+
+    async def drain(self) -> None:
+        """Write what was gathered, as far as MongoDB answers."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is not None:
+            await self._writing
+        await self._write()
+
+    # -- between writes -----------------------------------------------------------------------------------------
+
+    def _begin(self, form: tuple[Any, ...], row: Document) -> None:
+        if len(self._forms) >= _MOST_FORMS:
+            form = (OTHER, row["workspace"], row["source"], row["type"], row["name"])
+            if (known := self._forms.get(form)) is not None or len(self._forms) >= 2 * _MOST_FORMS:
+                self._count_on(known, row)
+                return
+        self._forms[form] = _Form(row)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._tick)
+
+    def _count_on(self, known: _Form | None, row: Document) -> None:
+        if known is None:  # names without end within a second: one form for them all
+            form = (OTHER, row["workspace"])
+            known = self._forms.get(form)
+            if known is None:
+                self._forms[form] = _Form({**row, "name": OTHER, "properties": {}, "traits": {}})
+                return
+        known.add(row["at"])
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        forms, self._forms = self._forms, {}
+        workspaces: dict[str, list[tuple[tuple[Any, ...], _Form]]] = {}
+        for form, seen in forms.items():
+            workspaces.setdefault(seen.row["workspace"], []).append((form, seen))
+        for workspace, several in workspaces.items():
+            try:
+                if workspace not in self._known:
+                    self._known[workspace] = await self._catalog.known(workspace)
+                await self._catalog.add(workspace, self._sightings(self._known[workspace], several))
+            except Unavailable:
+                log.warning("the catalogue misses a moment: MongoDB did not answer", extra={"forms": len(several)})
+            except Exception:
+                log.exception("the catalogue misses a moment")
+
+    # -- into sightings -----------------------------------------------------------------------------------------
+
+    def _sightings(
+        self, known: dict[Name, Known], forms: Iterable[tuple[tuple[Any, ...], _Form]]
+    ) -> dict[int, list[Sightings]]:
+        planned = _planned(self._contract())
+        oldest = (self._clock.now() // DAY_MS - _LONGEST_AGO_DAYS) * DAY_MS
+        found: dict[tuple[int, Name], Sightings] = {}
+        for form, seen in forms:
+            kind, name = seen.row["type"], seen.row["name"]
+            definitions = planned.get((kind, "" if kind in NAMELESS else name))
+            key: Name = kind, _admitted(name, kind, known, planned=definitions is not None)
+            what = _looked_at(seen.row, form[0], key[1], known.setdefault(key, Known()), definitions or {})
+            for number, (count, first, last) in seen.days.items():
+                day = max(number * DAY_MS, oldest)
+                one = found.get((day, key))
+                if one is None:
+                    one = found[day, key] = Sightings(*key, first, last)
+                one.first_at, one.last_at = min(one.first_at, first), max(one.last_at, last)
+                what.count(one, count)
+        days: dict[int, list[Sightings]] = {}
+        for (day, _), one in found.items():
+            days.setdefault(day, []).append(one)
+        return days
+
+
+def _planned(contract: Contract) -> dict[Name, dict[str, PropertyDefinition]]:
+    """Properties by event, those of all its majors together."""
+    found: dict[Name, dict[str, PropertyDefinition]] = {}
+    for event in contract.events.values():
+        place = event.type, "" if event.type in NAMELESS else event.name
+        found.setdefault(place, {}).update({one.key: one.definition for one in event.properties})
+    return found
+
+
+def _admitted(name: str, kind: str, known: dict[Name, Known], *, planned: bool) -> str:
+    """The name that an event is counted under."""
+    if planned or (kind, name) in known or len(known) < MOST_NAMES:
+        return name
+    return OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class _What:
+    """What one form of events adds to the catalogue, as often as it came."""
+
+    quarantined: bool = False
+    unexamined: bool = False
+    source: str = OTHER
+    platform: str = OTHER
+    version: str | None = None
+    misfits: Sequence[str] = ()
+    #: Name, type of the value, masked sample.
+    properties: Sequence[tuple[str, str, str | None]] = ()
+
+    def count(self, one: Sightings, times: int) -> None:
+        for reason in self.misfits:
+            one.misfits[reason] += times
+        if self.quarantined:
+            one.quarantined += times
+            return
+        one.count += times
+        one.sources[self.source] += times
+        one.platforms[self.platform] += times
+        if self.version is not None:
+            one.versions[self.version] += times
+        if self.unexamined:
+            one.unexamined += times
+        for key, kind, sample in self.properties:
+            seen = one.property(key)
+            seen.types[kind] += times
+            if sample is not None:
+                seen.sample = sample
+
+
+def _looked_at(row: Document, mark: Any, name: str, known: Known, definitions: dict[str, PropertyDefinition]) -> _What:
+    client, misfits = row["client"], row.get("misfits", ())
+    if mark is _QUARANTINED:
+        return _What(quarantined=True, misfits=misfits)
+    platform, version = client.get("platform", UNKNOWN), client.get("appVersion")
+    unexamined = mark is OTHER or name == OTHER
+    return _What(
+        unexamined=unexamined,
+        source=_bounded(known.sources, row["source"]),
+        platform=_bounded(known.platforms, platform),
+        version=None if version is None else _bounded(known.versions, f"{platform} {version[:40]}"),
+        misfits=misfits,
+        properties=() if unexamined else [*_properties(row, known, definitions)],
+    )
+
+
+def _properties(
+    row: Document, known: Known, definitions: dict[str, PropertyDefinition]
+) -> Iterator[tuple[str, str, str | None]]:
+    values = row["traits" if row["type"] in NAMELESS else "properties"]
+    for sent, value in (readable(values) if "escaped" in row else values).items():
+        key = name_of(sent) or "(empty)"
+        if key not in known.properties:
+            if key not in definitions and len(known.properties) >= MOST_PROPERTIES:
+                key = OTHER
+            known.properties.add(key)
+        shown = key != OTHER and value is not None
+        yield key, _TYPES[type(value)], sample_of(value, definitions.get(key)) if shown else None
+
+
+def _bounded(known: set[str], key: str) -> str:
+    """What it is counted under."""
+    if key not in known and len(known) >= MOST_VERSIONS:
+        return OTHER
+    known.add(key)
+    return key
