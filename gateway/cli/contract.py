@@ -12,6 +12,7 @@ import click
 
 from gateway.app.building import open_store
 from gateway.app.contracts import contract_folder
+from gateway.cli.contract_files import check, export, init
 from gateway.cli.options import json_option, print_json
 from gateway.cli.trial import lasting, trial_as_json, trial_lines, try_on_users
 from gateway.contract import Contract, Difference, differences, load_contract, not_raised
@@ -26,7 +27,11 @@ _SOON = "Every process takes it over within a second."
 
 @click.group()
 def contract() -> None:
-    """The contract (journey maps and KPIs) as it is stored: one version counts, in every process."""
+    """The contract: its files, and its versions as they are stored: one counts, in every process."""
+
+
+for _command in (init, check, export):
+    contract.add_command(_command)
 
 
 @contract.command()

@@ -26,7 +26,7 @@ COMMANDS = {
     "export": ("gateway.cli.export:export", "Export events as an XES log or as NDJSON."),
     "contract": (
         "gateway.cli.contract:contract",
-        "Put journey maps and KPIs in force, without a restart.",
+        "Begin, check and export a contract; put it in force without a restart.",
     ),
     "deliveries": (
         "gateway.cli.deliveries:deliveries",
