@@ -133,6 +133,7 @@ def services_of(gateway: Gateway) -> Services:
         enrichments=gateway.connectors.enrichments,
         alerts=Alerts(gateway.database),
         asking=Asking(gateway.database, gateway.clock),
+        collaboration=gateway.collaboration,
         flags=gateway.connectors.flags,
     )
 

@@ -24,7 +24,7 @@ from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefi
 from gateway.contract.rules import EventRule
 from gateway.contract.surveys import OnEvent, OnStage, OnTaskCompleted, Survey
 
-NodeKind = Literal["property", "event", "stage", "map", "kpi", "survey", "alert", "connector"]
+NodeKind = Literal["property", "event", "stage", "map", "kpi", "survey", "connector"]
 Direction = Literal["upstream", "downstream"]
 
 #: How many nodes one answer holds at most.

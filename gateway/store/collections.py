@@ -96,7 +96,7 @@ COLLECTIONS = (
         (
             _index("workspace", "-createdAt", "-_id"),
             _index("workspace", "status", "-createdAt", "-_id"),
-            Index((("workspace", 1), ("_id", 1)), partial={"status": "shipped"}),
+            Index((("status", 1), ("workspace", 1)), partial={"status": "shipped"}),
         ),
     ),
     Collection("discrepancies", "workspace, _id", (_index("workspace", "kpi", "-at", "-_id"),)),

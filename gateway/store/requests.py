@@ -10,11 +10,11 @@ from gateway.model.actor import Actor
 from gateway.model.identity import digest
 from gateway.model.scope import Scope
 from gateway.store.database import Database, Document, UpdateOne
+from gateway.store.events import COLLECTION as EVENTS
 from gateway.store.events import escaped_path, readable
 from gateway.store.proposals import Remark, actor_from, actor_row, older, remark_from, remark_row
 
 COLLECTION = "requests"
-_EVENTS = "events"
 
 Status = Literal["requested", "agreed", "shipped", "verified", "refused"]
 
@@ -126,10 +126,9 @@ class Requests:
         )
         return [_from(row) for row in rows]
 
-    async def shipped(self, workspace: str) -> list[Request]:
-        """Those that wait for their first event."""
-        rows = await self._database.find(COLLECTION, {"workspace": workspace, "status": "shipped"})
-        return [_from(row) for row in rows]
+    async def shipped(self) -> list[Request]:
+        """Those of all workspaces that wait for their first event."""
+        return [_from(row) for row in await self._database.find(COLLECTION, {"status": "shipped"})]
 
     async def stepped(self, workspace: str, since: int, until: int, *, limit: int) -> list[Request]:
         """Those that came to another status in [since, until) ms."""
@@ -149,7 +148,7 @@ class Requests:
             {"$limit": limit},
             {"$project": {"type": 1, "properties": 1, "traits": 1}},
         ]
-        rows = await self._database.aggregate(_EVENTS, pipeline, max_time_ms=_LONGEST_LOOK_MS)
+        rows = await self._database.aggregate(EVENTS, pipeline, max_time_ms=_LONGEST_LOOK_MS)
         return [
             (bytes(row["_id"]).hex(), {"type": row["type"], "properties": readable(row.get("properties") or {})})
             for row in rows

@@ -38,6 +38,7 @@ from gateway.pipeline.owner import Deriver
 from gateway.plugin.configuring import Plugged
 from gateway.plugin.host import Host
 from gateway.privacy import Privacy
+from gateway.quality.collaboration import Collaboration
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
@@ -113,6 +114,7 @@ class Gateway:
             plugged=self.plugged,
             alerts=Alerts(database),
             asking=Asking(database, self.clock),
+            collaboration=Collaboration.of(database, self.clock),
             enrichments=self.enrichments,
         )
         self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
