@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from gateway.model.actor import Actor
 from gateway.model.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A scope, when it ends (milliseconds; None: no end is set), and the id of the key that stands behind it.
+    """A scope, when it ends (milliseconds; None: no end is set), the id of the key that stands behind it, and the
+    teams that an API key speaks for.
 
     Nothing is granted for good: whoever keeps something open asks again when the bell rings and at `expires_at`.
     """
@@ -18,6 +20,12 @@ class Grant:
     scope: Scope
     expires_at: int | None = None
     key: str | None = None
+    teams: tuple[str, ...] = ()
+
+    @property
+    def actor(self) -> Actor:
+        """Who does something with it."""
+        return Actor(self.key, self.teams)
 
 
 class Bell:

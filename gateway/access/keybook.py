@@ -19,9 +19,21 @@ OVERLAP_MS = 24 * 3_600_000
 
 _LONGEST_TEXT = 255
 _MOST_ORIGINS = 100
+_MOST_TEAMS = 20
 _FASTEST = 1_000_000.0
 #: What a rotated key hands on to the one that takes its place.
-_HANDED_ON = ("kind", "workspace", "source", "permissions", "origins", "rate", "burst", "userHashSecret", "label")
+_HANDED_ON = (
+    "kind",
+    "workspace",
+    "source",
+    "permissions",
+    "teams",
+    "origins",
+    "rate",
+    "burst",
+    "userHashSecret",
+    "label",
+)
 
 Status = Literal["active", "rotated", "expired", "revoked"]
 
@@ -47,6 +59,7 @@ class KeyEntry:
     label: str
     source: str | None
     permissions: tuple[str, ...]
+    teams: tuple[str, ...]
     origins: tuple[str, ...]
     rate: float | None
     burst: float | None
@@ -107,18 +120,27 @@ class KeyBook:
         return await self._add(WRITE_PREFIX, workspace, label, expires_at, row, secret)
 
     async def create_api_key(
-        self, workspace: str, permissions: Iterable[str], *, label: str = "", expires_at: int | None = None
+        self,
+        workspace: str,
+        permissions: Iterable[str],
+        *,
+        label: str = "",
+        teams: Iterable[str] = (),
+        expires_at: int | None = None,
     ) -> NewKey:
-        """A new API key. InvalidInput for a permission that does not exist."""
+        """A new API key, which may speak for teams as files of the contract name them. InvalidInput for a permission
+        that does not exist."""
         wanted = frozenset(permissions)
         unknown = wanted - PERMISSIONS.keys()
         if unknown:
             raise InvalidInput(
                 f"There is no permission {', '.join(sorted(unknown))}.", hint=f"Use some of: {', '.join(PERMISSIONS)}."
             )
-        return await self._add(
-            API_PREFIX, workspace, label, expires_at, {"kind": "api", "permissions": sorted(wanted)}, None
-        )
+        named = sorted({checked_text("team", one, least=1) for one in teams})
+        if len(named) > _MOST_TEAMS:
+            raise InvalidInput(f"A key speaks for at most {_MOST_TEAMS} teams.")
+        row: Document = {"kind": "api", "permissions": sorted(wanted), "teams": named}
+        return await self._add(API_PREFIX, workspace, label, expires_at, row, None)
 
     async def entries(self, workspace: str) -> list[KeyEntry]:
         """The workspace's keys, the oldest first."""
@@ -234,6 +256,7 @@ def _entry(row: Document) -> KeyEntry:
         label=value("label", ""),
         source=value("source"),
         permissions=tuple(value("permissions", ())),
+        teams=tuple(value("teams", ())),
         origins=tuple(value("origins", ())),
         rate=value("rate"),
         burst=value("burst"),

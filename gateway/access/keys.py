@@ -136,7 +136,7 @@ class KeyRing:
         """The same, with its end and the key's id."""
         row = await self._open(value, API_PREFIX, "API key")
         scope = Scope(row["workspace"], permissions=frozenset(PERMISSIONS).intersection(row["permissions"]))
-        return Grant(scope, row.get("expiresAt"), id_of(bytes(row["_id"])))
+        return Grant(scope, row.get("expiresAt"), id_of(bytes(row["_id"])), tuple(row.get("teams") or ()))
 
     async def check_minter(self, workspace: str, key_id: str) -> None:
         """Raise Unauthenticated when the key that minted a token no longer opens."""

@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract
+from gateway.contract.lineage import Lineage
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.flags import Flags
 from gateway.live.consistency import Consistency
@@ -29,6 +30,7 @@ from gateway.plugin import Enriched
 from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.quality.auditing import Auditor
+from gateway.quality.collaboration import Collaboration
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
@@ -67,6 +69,7 @@ class Services:
     catalog: Catalog
     auditor: Auditor
     asking: Asking
+    collaboration: Collaboration
     #: The enrichers of this process, by the name of the instance.
     enrichments: Mapping[str, Enrichments] = field(default_factory=dict)
 
@@ -97,6 +100,8 @@ class Context:
         self.position = Position()  # shared with those renewed from this one
         self._grant: Grant | None = None
         self._loaders: Loaders | None = None
+        #: That of the contract, once somebody has asked.
+        self.lineage: Lineage | None = None
 
     @classmethod
     def within(cls, services: Services, workspace: str) -> Context:

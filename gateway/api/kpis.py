@@ -8,11 +8,15 @@ from typing import Annotated
 
 import strawberry
 
+from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.context import Info
+from gateway.api.lineage import LINEAGE, LineageNode, along, lineage_of
 from gateway.api.nodes import Node
+from gateway.api.observations import OBSERVED, ObservationConnection, observation_page
 from gateway.api.scalars import DateTime
 from gateway.contract import Kpi as KpiFile
-from gateway.contract import parse_duration
+from gateway.contract import KpiStatus, parse_duration
+from gateway.contract.lineage import Node as LineageKey
 from gateway.errors import InvalidInput
 from gateway.insights import kpis as insights
 from gateway.plugin import Policy, Source, attribute, field
@@ -29,6 +33,7 @@ def _file(key: str) -> Source:
 
 
 _EVALUATED = Source.loader("KPI evaluation")
+_LINEAGE = Source.loader("lineage")
 
 
 @strawberry.enum(description="Which way a KPI should go.")
@@ -45,6 +50,9 @@ class Status(Enum):
 
     LIVE = strawberry.enum_value("LIVE", description="It is computed.")
     PLANNED = strawberry.enum_value("PLANNED", description="It is defined, but computed by nothing yet: null.")
+    BROKEN = strawberry.enum_value(
+        "BROKEN", description="It reads what the tracking plan does not have; `statusReason` says what."
+    )
 
 
 @strawberry.type(description="From where on the value of a KPI needs attention, on the side that is not `better`.")
@@ -224,9 +232,31 @@ class Kpi(Node):
     def definition(self) -> str:
         return self.file.definition
 
-    @field(source=_file("function"), policy=KPIS, description="Whether it has values; one that is planned has none.")
-    def status(self) -> Status:
-        return Status(insights.status(self.file).value)
+    @field(source=_LINEAGE, policy=KPIS, description="Whether it has values, and whether what it reads is in the plan.")
+    def status(self, info: Info) -> Status:
+        found = insights.status(self.file)
+        if found is KpiStatus.LIVE and lineage_of(info.context).broken(self.file) is not None:
+            found = KpiStatus.BROKEN
+        return Status(found.value)
+
+    @field(source=_LINEAGE, policy=KPIS, description="What a broken KPI lacks; otherwise null.")
+    def status_reason(self, info: Info) -> str | None:
+        live = insights.status(self.file) is KpiStatus.LIVE
+        return lineage_of(info.context).broken(self.file) if live else None
+
+    @field(source=_LINEAGE, policy=LINEAGE, description="What it lives on, down to properties.", size=10)
+    def lineage(self, info: Info) -> list[LineageNode]:
+        return along(info.context, LineageKey("kpi", self.file.key), "upstream")
+
+    @field(
+        source=Source.many("observations", "kpi"),
+        policy=OBSERVED,
+        description="What people noted of it, the newest first.",
+    )
+    async def observations(
+        self, info: Info, first: First = DEFAULT_FIRST, after: After = None
+    ) -> ObservationConnection:
+        return await observation_page(info.context, "kpi", [self.file.key], first, after)
 
     @field(source=_file("thresholds"), policy=KPIS, description="From where on a value needs attention.")
     def thresholds(self) -> KpiThresholds | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import strawberry
 
+from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.context import Info
 from gateway.api.nodes import Node
+from gateway.api.observations import OBSERVED, ObservationConnection, observation_page
 from gateway.contract import Contract
 from gateway.contract import JourneyMap as MapFile
 from gateway.contract import Stage as StageFile
@@ -103,6 +105,16 @@ class Stage(Node):
     @field(source=_map("stages.touchpoints"), policy=MAPS, description="Where the persona meets the product here.")
     def touchpoints(self) -> list[Touchpoint]:
         return [Touchpoint(file=touchpoint) for touchpoint in self.file.touchpoints]
+
+    @field(
+        source=Source.many("observations", "stage"),
+        policy=OBSERVED,
+        description="What people noted of it, the newest first.",
+    )
+    async def observations(
+        self, info: Info, first: First = DEFAULT_FIRST, after: After = None
+    ) -> ObservationConnection:
+        return await observation_page(info.context, "stage", [f"{self.map_key}.{self.file.key}"], first, after)
 
     @field(
         source=Source.loader("stage counts"),

@@ -23,6 +23,10 @@ _FORMS = {
     "delivery": r"[0-9a-f]{32}",
     "alert": r"[0-9a-f]{32}",
     "response": r"[0-9a-f]{32}",
+    "proposal": r"[0-9a-f]{32}",
+    "request": r"[0-9a-f]{32}",
+    "discrepancy": r"[0-9a-f]{32}",
+    "observation": r"[0-9a-f]{32}",
 }
 _ID = re.compile("|".join(f"(?P<{kind}>{kind}_{form})" for kind, form in _FORMS.items()), re.ASCII)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import strawberry
 
+from gateway.api import contract_query
 from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
 from gateway.api.alerts import ALERTS, AlertConnection, alert_by, alert_page
 from gateway.api.audit import AUDIT, InstrumentationAudit, instrumentation_audit
@@ -57,6 +59,7 @@ _NEEDED = {
     "delivery": DELIVERIES,
     "alert": ALERTS,
     "response": EVENTS,
+    **contract_query.NEEDED,
 }
 
 _AS_OF = (
@@ -392,7 +395,7 @@ async def _moved(context: Context, key: str) -> str | None:
     return None if now in (None, user) else f"{now}.{rest}"
 
 
-_FINDERS = {
+_FINDERS: dict[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "user": _user,
     "journey": _journey,
     "session": _session,
@@ -405,6 +408,7 @@ _FINDERS = {
     "delivery": _delivery,
     "alert": alert_by,
     "response": response,
+    **contract_query.FINDERS,
 }
 
 

@@ -24,6 +24,9 @@ from strawberry.types import ExecutionContext
 
 from gateway.api.admission import Admission, Gate
 from gateway.api.consistency import Told
+from gateway.api.contract_changes import ContractProblem
+from gateway.api.contract_query import Agreeing
+from gateway.api.data_requests import Requesting
 from gateway.api.deciding import Deciding
 from gateway.api.deliveries import Redelivering
 from gateway.api.events import UntypedEvent
@@ -32,17 +35,24 @@ from gateway.api.flag_changes import Flagging
 from gateway.api.flags import Exposing
 from gateway.api.mutations import InputError
 from gateway.api.mutations import Mutation as Sending
+from gateway.api.observing import Observing
 from gateway.api.plugins import holders, join
 from gateway.api.privacy import Private
-from gateway.api.query import Query
+from gateway.api.proposals import Proposing
+from gateway.api.query import Query as Asking
 from gateway.api.scalars import SCALARS
 from gateway.api.subscriptions import Subscription as Following
 from gateway.contract import Contract
 from gateway.plugin import GraphqlFields, check_declared
 
 
+@strawberry.type(description="What can be asked.")
+class Query(Asking, Agreeing):
+    """The root of queries."""
+
+
 @strawberry.type(description="What can be sent and decided.")
-class Mutation(Sending, Deciding, Private, Exposing, Redelivering):
+class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Requesting, Observing):
     """The root of mutations."""
 
 
@@ -83,7 +93,7 @@ def _built(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[UntypedEvent, InputError, *holders(added)],
+        types=[UntypedEvent, InputError, ContractProblem, *holders(added)],
         extensions=[*extensions, partial(Admission, Gate()), Told],
         config=StrawberryConfig(disable_field_suggestions=True, sort_schema=sort, scalar_map=SCALARS),
     )

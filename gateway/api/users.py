@@ -19,10 +19,11 @@ from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, journey_p
 from gateway.api.journeys import as_node as journey_node
 from gateway.api.maps import check_keys
 from gateway.api.nodes import Node, split_id
+from gateway.api.observations import OBSERVED, ObservationConnection, observation_page
 from gateway.api.responses import ResponseConnection, response_page
 from gateway.api.scalars import Cursor, DateTime
 from gateway.errors import NotFound
-from gateway.model.identity import Edge, Pair
+from gateway.model.identity import Edge, Pair, key_of
 from gateway.model.identity import Identity as StoredIdentity
 from gateway.model.journey import Session as Visit
 from gateway.model.journey import UserState
@@ -292,6 +293,18 @@ class User(Node):
     async def responses(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> ResponseConnection:
         sks = [identity.sk for identity in await self.known_as(info.context)]
         return await response_page(info.context, first, after, sks)
+
+    @field(
+        source=Source.many("observations", "user"),
+        policy=OBSERVED,
+        description="What people noted of them, the newest first; it goes when they are erased.",
+    )
+    async def observations(
+        self, info: Info, first: First = DEFAULT_FIRST, after: After = None
+    ) -> ObservationConnection:
+        context = info.context
+        keys = [key_of(context.scope.workspace, identity.sk).hex() for identity in await self.known_as(context)]
+        return await observation_page(context, "user", keys, first, after)
 
     @field(source=Source.many("sessions", "user"), policy=USERS, description="Their sessions, the newest first.")
     async def sessions(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> SessionConnection:

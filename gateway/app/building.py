@@ -41,8 +41,10 @@ from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
 from gateway.privacy import Privacy
 from gateway.quality.auditing import Auditor
+from gateway.quality.collaboration import Collaboration
 from gateway.quality.gathering import Gathering
 from gateway.quality.raising import AuditAlerts
+from gateway.quality.tending import Tending
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
@@ -95,6 +97,8 @@ class Gateway:
     eraser: Eraser
     deriver: Deriver
     connectors: Connectors
+    collaboration: Collaboration
+    tending: Tending
     hub: Hub
     consistency: Consistency
     keyring: KeyRing
@@ -137,15 +141,16 @@ class Gateway:
             return
         task = asyncio.create_task(self.deriver.run())
         auditing = asyncio.create_task(self._audit_alerts())
+        tending = asyncio.create_task(self.tending.run())
         try:
             # Inside: what is delivered is noted under the lanes that the deriver then gives back.
             async with self.connectors.running(), self.columnar.running():
                 yield
         finally:
             auditing.cancel()
-            await asyncio.wait([auditing], timeout=1)
+            tending.cancel()
             self.deriver.stop()
-            await asyncio.wait([task], timeout=STOP_SECONDS)
+            await asyncio.wait([task, auditing, tending], timeout=STOP_SECONDS)
             task.cancel()  # a frozen MongoDB: the lease runs out by itself
 
     async def _audit_alerts(self) -> None:
@@ -335,6 +340,15 @@ async def _build(
         spans=spans,
     )
     connectors = Connectors.of(made, database, intake=intake, deriver=deriver, privacy=privacy, clock=clock)
+    collaboration = Collaboration.of(database, clock)
+    tending = Tending(
+        collaboration.requests,
+        collaboration.digests,
+        clock,
+        owns=deriver.owns,
+        contract=lambda: contracts.current,
+        workspaces=keyring.workspaces,
+    )
     disk = DiskGuard(database, intake, settings.disk_free_percent)
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
     watch.plugins = {failure.plugin: failure.message for failure in connectors.plugged.failures}
@@ -362,6 +376,8 @@ async def _build(
         eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
         deriver=deriver,
         connectors=connectors,
+        collaboration=collaboration,
+        tending=tending,
         hub=hub,
         consistency=Consistency(Feed(database), derivation.work, clock),
         keyring=keyring,

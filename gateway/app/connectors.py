@@ -15,7 +15,6 @@ from gateway.connectors.instances import Instance
 from gateway.connectors.pulling import Pulls
 from gateway.connectors.webhooks import Webhooks
 from gateway.flags import Flags
-from gateway.model.identity import lane_of
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
 from gateway.plugin import Enricher
@@ -52,15 +51,10 @@ class Connectors:
         clock: Clock,
     ) -> Connectors:
         """All that was made; what is delivered and pulled here goes by the lanes of derivation that are ours."""
-
-        def owns(workspace: str, key: str) -> bool:
-            lease = deriver.lease
-            return lease is not None and lane_of(workspace, key) in lease.lanes
-
         instances = made.instances
         delivery = Delivery(database, instances, privacy, clock, lease=lambda: deriver.lease)
         deriver.told = delivery.wake
-        pulls = Pulls(instances, intake, ConnectorStates(database), clock, owns=owns)
+        pulls = Pulls(instances, intake, ConnectorStates(database), clock, owns=deriver.owns)
         enrichments = {
             name: Enrichments(one, clock) for name, one in instances.items() if isinstance(one.connector, Enricher)
         }

@@ -137,6 +137,7 @@ def services_of(gateway: Gateway) -> Services:
         catalog=Catalog(gateway.database),
         auditor=Auditor(gateway.database),
         asking=Asking(gateway.database, gateway.clock),
+        collaboration=gateway.collaboration,
         flags=gateway.connectors.flags,
     )
 

@@ -12,11 +12,13 @@ import click
 
 from gateway.app.building import open_store
 from gateway.app.contracts import contract_folder
+from gateway.cli.contract_changes import COMMANDS, forbidden
 from gateway.cli.contract_files import check, export, init
 from gateway.cli.infer import infer
 from gateway.cli.options import json_option, print_json
 from gateway.cli.trial import lasting, trial_as_json, trial_lines, try_on_users
 from gateway.contract import Contract, Difference, differences, load_contract, not_raised
+from gateway.contract.changes import classify
 from gateway.errors import ContractError, NotFound
 from gateway.pipeline.contracts import load_version
 from gateway.pipeline.trial import ContractTrial
@@ -31,7 +33,7 @@ def contract() -> None:
     """The contract: its files, and its versions as they are stored: one counts, in every process."""
 
 
-for _command in (init, check, export):
+for _command in (init, check, export, *COMMANDS):
     contract.add_command(_command)
 
 
@@ -39,14 +41,16 @@ for _command in (init, check, export):
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @click.option("--last", metavar="TIME", help="Dry run: also try the new maps on users seen so lately, such as 30d.")
+@click.option("--allow-breaking", is_flag=True, help="Also what senders or clients have to be mended for.")
 @click.option("--note", default="", help="Why, for those who read `contract list`.")
 @json_option
-def apply(folder: Path | None, dry_run: bool, last: str | None, note: str, as_json: bool) -> None:
+def apply(folder: Path | None, dry_run: bool, last: str | None, allow_breaking: bool, note: str, as_json: bool) -> None:
     """Put the contract in FOLDER (default: the one that is set) in force, without a restart.
 
     A folder with a mistake is refused with file, line and key, and so is a map whose stages or rules have changed
-    under a version that was not raised. Where a map has changed, every journey is worked out anew while the gateway
-    goes on.
+    under a version that was not raised. A breaking change needs --allow-breaking; one that takes away what a KPI reads
+    is refused always (`contract plan` says which is which). Where a map has changed, every journey is worked out anew
+    while the gateway goes on.
 
     \b
     Examples:
@@ -64,7 +68,11 @@ def apply(folder: Path | None, dry_run: bool, last: str | None, note: str, as_js
             versions = Versions(database)
             newest = await versions.newest()
             before = None if newest is None else _if_it_loads(newest)
-            found, problems = differences(before, wanted), not_raised(before, wanted)
+            found = differences(before, wanted)
+            problems = [
+                *not_raised(before, wanted),
+                *forbidden(classify(before, wanted), allow_breaking=allow_breaking),
+            ]
             if dry_run:
                 trial = None if span is None else await try_on_users(database, clock.now(), before, wanted, span)
                 _show_dry_run(newest, wanted, found, trial, refused=bool(problems), as_json=as_json)
@@ -72,7 +80,13 @@ def apply(folder: Path | None, dry_run: bool, last: str | None, note: str, as_js
                 raise ContractError(problems)
             if dry_run:
                 return
-            version, fresh = await versions.apply(wanted, now=clock.now(), by="contract apply", note=note)
+            version, fresh = await versions.apply(
+                wanted,
+                now=clock.now(),
+                by="contract apply",
+                note=note,
+                onto=None if newest is None else newest.number,
+            )
             refold = fresh and (newest is None or newest.journeys_hash != version.journeys_hash)
             _show_applied(version, found if fresh else [], fresh=fresh, refold=refold, as_json=as_json)
 

@@ -86,11 +86,18 @@ def create_write(
 @_workspace
 @click.option("--may", "permissions", multiple=True, metavar="PERMISSION", help="What it opens. Repeatable.")
 @click.option("--may-all", is_flag=True, help="Every permission there is now.")
+@click.option("--team", "teams", multiple=True, help="A team it speaks for, as the contract's owners. Repeatable.")
 @_label
 @_expires
 @json_option
 def create_api(
-    workspace: str, permissions: tuple[str, ...], may_all: bool, label: str, expires: str | None, as_json: bool
+    workspace: str,
+    permissions: tuple[str, ...],
+    may_all: bool,
+    teams: tuple[str, ...],
+    label: str,
+    expires: str | None,
+    as_json: bool,
 ) -> None:
     """Make an API key: secret, for servers and tools.
 
@@ -98,6 +105,7 @@ def create_api(
     Examples:
       journey-gateway keys create api --may journeys:read --may kpis:read --label dashboard
       journey-gateway keys create api --may tokens:mint --expires 90d --json
+      journey-gateway keys create api --may contract:read --may contract:propose --team ux-research
     """
     if bool(permissions) == may_all:
         raise InvalidInput(
@@ -107,7 +115,9 @@ def create_api(
     end = _end(expires)
 
     async def make(gateway: Gateway, book: KeyBook) -> NewKey:
-        return await book.create_api_key(workspace, wanted, label=label, expires_at=end(gateway.clock.now()))
+        return await book.create_api_key(
+            workspace, wanted, label=label, teams=teams, expires_at=end(gateway.clock.now())
+        )
 
     _show_new("API key", _run(make, workspace), as_json=as_json)
 
@@ -267,9 +277,9 @@ def _soon() -> str:
 
 def _opens(entry: KeyEntry) -> str:
     if entry.kind == "api":
-        return (
-            "everything" if PERMISSIONS.keys() <= set(entry.permissions) else " ".join(entry.permissions) or "nothing"
-        )
+        opens = "everything" if PERMISSIONS.keys() <= set(entry.permissions) else " ".join(entry.permissions)
+        teams = f" for {', '.join(entry.teams)}" if entry.teams else ""
+        return (opens or "nothing") + teams
     limits = [f"source {entry.source}"]
     if entry.origins:
         limits.append(f"{len(entry.origins)} origin{'s' if len(entry.origins) > 1 else ''}")
@@ -304,6 +314,7 @@ def _as_json(entry: KeyEntry, now: int) -> dict[str, object]:
         "status": entry.status(now),
         "source": entry.source,
         "permissions": entry.permissions,
+        "teams": entry.teams,
         "origins": entry.origins,
         "rate": entry.rate,
         "burst": entry.burst,

@@ -13,10 +13,11 @@ from gateway.contract.rules import Condition
 
 
 class KpiStatus(StrEnum):
-    """Whether a KPI has values: LIVE; PLANNED is defined, but computed by nothing yet."""
+    """Whether a KPI has values: LIVE; PLANNED is defined, but computed by nothing yet; BROKEN lacks its input."""
 
     LIVE = "LIVE"
     PLANNED = "PLANNED"
+    BROKEN = "BROKEN"
 
 
 @dataclass(frozen=True, slots=True)

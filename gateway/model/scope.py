@@ -19,6 +19,9 @@ PERMISSIONS: dict[str, str] = {
     "visitors:create": "mint tokens for new anonymous visitors",
     "workspace:read": "see what was quarantined, counted, imported and not delivered, and alerts",
     "workspace:write": "replay what was quarantined, and deliveries",
+    "contract:read": "see lineage, versions and proposals of the contract, data requests and observations",
+    "contract:propose": "propose changes of the contract, request data, report discrepancies, note observations",
+    "contract:approve": "approve, reject and apply proposals, agree to and ship requested data",
 }
 
 

@@ -32,6 +32,7 @@ from gateway.store.feed import Feed
 from gateway.store.identities import Identities
 from gateway.store.lane_items import LaneItems
 from gateway.store.lanes import Lanes, event_row, journey_step_row
+from gateway.store.observations import Observations
 from gateway.store.quarantine import Quarantine
 from gateway.store.rollups import Rollups, event_cells
 from gateway.store.suppressions import Suppressions
@@ -72,6 +73,7 @@ class Derivation:
             quarantine=Quarantine(database),
             items=LaneItems(database),
             columnar=Manifests(database),
+            observations=Observations(database),
         )
         status, alerts = DerivationStatus(database), Alerts(database)
         return cls(Lanes(database), work, rollups, fold, contracts, erasing, status, alerts)

@@ -30,6 +30,7 @@ from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
 from gateway.store.lane_items import LaneItems
+from gateway.store.observations import Observations
 from gateway.store.quarantine import Quarantine
 from gateway.store.rollups import Cells, Rollups, event_cell
 from gateway.store.suppressions import Suppressions
@@ -57,6 +58,7 @@ class Erasing:
     quarantine: Quarantine
     items: LaneItems
     columnar: Manifests
+    observations: Observations
 
     # -- resolve ------------------------------------------------------------------------------------------------
 
@@ -249,6 +251,7 @@ class Erasing:
             "feed": await self.feed.empty(workspace, users, [one for one in erasure.told if one[0] not in users]),
             "quarantine": await self.quarantine.erase(workspace, erasure.keys),
             "consents": await self.consents.remove(workspace, erasure.keys),
+            "observations": await self.observations.erase(workspace, users),
             "redirects": await self.users.forget_redirects(workspace, users),
         }
         await self.erasures.note(workspace, erasure.id, counts)

@@ -93,6 +93,10 @@ class Deriver:
         """The lanes this process owns, while it owns any."""
         return self._lease if self._lease.lanes else None
 
+    def owns(self, workspace: str, key: str) -> bool:
+        """Whether what belongs to this key is the turn of this process."""
+        return self._lease.owns(workspace, key)
+
     def stop(self) -> None:
         """Finish the batch in hand, give the lanes back, return from `run`."""
         self._stopping.set()

@@ -1,1 +1,1 @@
-"""How good the data is: the catalogue of what comes in, and the audit of it against the plan."""
+"""The contract at work: what is sent measured by it, and how teams change it together."""

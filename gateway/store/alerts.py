@@ -98,6 +98,15 @@ class Alerts:
         rows = await self._database.find(COLLECTION, wanted, projection={"key": 1}, max_time_ms=5000)
         return {row["key"] for row in rows}
 
+    async def has(self, workspace: str, key: str) -> bool:
+        """Whether an alert was ever raised under this key."""
+        return await self._database.find_one(COLLECTION, {"workspace": workspace, "key": key}) is not None
+
+    async def open_about(self, workspace: str, kind: str) -> list[str]:
+        """The keys of open alerts about this kind of thing."""
+        wanted = {"workspace": workspace, "open": True, "about.0": kind}
+        return [row["key"] for row in await self._database.find(COLLECTION, wanted, projection={"key": 1})]
+
     async def page(
         self, scope: Scope, *, open_: bool | None, limit: int, before: tuple[int, str] | None = None
     ) -> list[Alert]:

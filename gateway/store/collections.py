@@ -94,6 +94,18 @@ COLLECTIONS = (
     Collection("imports", "workspace, _id"),
     Collection("keys", "workspace, _id", (_index("workspace"),)),
     Collection("contracts", "_id"),
+    Collection("proposals", "workspace, _id", (_index("workspace", "-createdAt", "-_id"),)),
+    Collection(
+        "requests",
+        "workspace, _id",
+        (
+            _index("workspace", "-createdAt", "-_id"),
+            _index("workspace", "status", "-createdAt", "-_id"),
+            Index((("status", 1), ("workspace", 1)), partial={"status": "shipped"}),
+        ),
+    ),
+    Collection("discrepancies", "workspace, _id", (_index("workspace", "kpi", "-at", "-_id"),)),
+    Collection("observations", "workspace, _id", (_index("workspace", "kind", "key", "-at", "-_id"),)),
     Collection("connector_states", "workspace, _id"),
     Collection("incidents", "_id", (_index("-startedAt", "-_id"),)),
     Collection("rebuilds", "workspace, _id"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.contract import Contract
-from gateway.errors import StoreError
+from gateway.errors import InvalidInput, StoreError
 from gateway.store.database import Database, Document
 
 COLLECTION = "contracts"
@@ -32,6 +32,10 @@ class Version:
     files: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+class VersionMoved(InvalidInput):
+    """Another version counts than the one to be followed."""
+
+
 class Versions:
     """A row per version, its number as `_id`: of two processes that apply at once, one gets the number."""
 
@@ -52,21 +56,40 @@ class Versions:
         row = await self._database.find_one(COLLECTION, {"_id": number})
         return None if row is None else _version(row)
 
+    async def heads_between(
+        self, *, since: int = 0, until: int | None = None, before: int | None = None, limit: int = 0
+    ) -> list[Version]:
+        """Versions applied from `since` up to, but not including, `until` (ms), without their files, the newest first;
+        only those with a lower number than `before`."""
+        at: Document = {"$gte": since} if until is None else {"$gte": since, "$lt": until}
+        wanted: Document = {"appliedAt": at} if before is None else {"appliedAt": at, "_id": {"$lt": before}}
+        rows = await self._database.find(COLLECTION, wanted, projection=_HEAD, sort=_NEWEST_FIRST, limit=limit)
+        return [_version(row) for row in rows]
+
+    async def numbered(self, hash: str) -> int | None:
+        """The newest version that says these very texts; None when none ever did."""
+        row = await self._database.find_one(COLLECTION, {"hash": hash}, projection={"_id": 1}, sort=_NEWEST_FIRST)
+        return None if row is None else int(row["_id"])
+
     async def heads(self) -> list[Version]:
         """Every version without its files, the newest first."""
         rows = await self._database.find(COLLECTION, {}, projection=_HEAD, sort=_NEWEST_FIRST)
         return [_version(row) for row in rows]
 
-    async def apply(self, contract: Contract, *, now: int, by: str, note: str = "") -> tuple[Version, bool]:
+    async def apply(
+        self, contract: Contract, *, now: int, by: str, note: str = "", onto: int | None = None
+    ) -> tuple[Version, bool]:
         """Make `contract` the version that counts; says also whether that was new.
 
         The same texts as those of the current version change nothing. Whoever applies at the same time comes before
-        or after, never in the same place.
+        or after, never in the same place. With `onto` it follows that version or none: raises VersionMoved.
         """
         while True:
             current = await self.newest()
             if current is not None and current.hash == contract.hash:
                 return current, False
+            if onto is not None and (current is None or current.number != onto):
+                raise VersionMoved("Another version of the contract counts by now.", hint="Try again on top of it.")
             number = 1 if current is None else current.number + 1
             version = Version(
                 number, contract.name, contract.hash, contract.journeys_hash, now, by, note, dict(contract.files)

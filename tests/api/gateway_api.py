@@ -40,6 +40,7 @@ from gateway.plugin.configuring import Plugged
 from gateway.plugin.host import Host
 from gateway.privacy import Privacy
 from gateway.quality.auditing import Auditor
+from gateway.quality.collaboration import Collaboration
 from gateway.quality.gathering import Gathering
 from gateway.settings import Settings
 from gateway.store import collections
@@ -130,6 +131,7 @@ class Gateway:
             catalog=Catalog(database),
             auditor=Auditor(database),
             asking=Asking(database, self.clock),
+            collaboration=Collaboration.of(database, self.clock),
             enrichments=self.enrichments,
         )
         self.schema = build_schema(self.contract, added=self.plugged.host.graphql)

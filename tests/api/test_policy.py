@@ -31,6 +31,9 @@ ROLES: dict[str, frozenset[str]] = {
     "page": frozenset({"journeys:read", "kpis:read", "events:read", "visitors:create"}),
     "tool": frozenset({"journeys:read", "kpis:read", "events:read", "pii:read"}),
     "mender": frozenset({"workspace:read", "workspace:write", "pii:read"}),
+    "reader": frozenset({"contract:read"}),
+    "proposer": frozenset({"contract:read", "contract:propose"}),
+    "approver": frozenset({"contract:read", "contract:approve", "pii:read"}),
     "subject": frozenset(),
 }
 
@@ -90,6 +93,27 @@ TYPES = {
     "ErasedCount": "keeper",
     "EraseUserPayload": "keeper",
     "LiftSuppressionPayload": "keeper",
+    **dict.fromkeys(
+        (
+            "LineageNode",
+            "ContractChange",
+            "ContractActor",
+            "ContractVersion",
+            "ContractProblem",
+            "Remark",
+            "Proposal",
+            "ProposedFile",
+            "ProposalPayload",
+            "DataRequest",
+            "DataRequestStep",
+            "DataRequestPayload",
+            "Observation",
+            "AddObservationPayload",
+            "Discrepancy",
+            "ReportDiscrepancyPayload",
+        ),
+        "reader",
+    ),
 }
 FIELDS = {
     "Query.me": "own",
@@ -155,6 +179,37 @@ FIELDS = {
         f"UntypedEvent.{name}": "events pii own"
         for name in ("properties", "traits", "context", "userId", "anonymousId")
     },
+    "Kpi.lineage": "reader",
+    **{f"{kind}.observations": "reader" for kind in ("Kpi", "Stage", "User")},
+    **{f"Observation.{name}": "reader pii" for name in ("text", "link")},
+    **{
+        f"Query.{name}": "reader"
+        for name in ("lineage", "contractChanges", "proposals", "dataRequests", "discrepancies")
+    },
+    **{
+        f"Mutation.{name}": "proposer"
+        for name in (
+            "proposeChange",
+            "commentOnProposal",
+            "withdrawProposal",
+            "requestData",
+            "addObservation",
+            "reportDiscrepancy",
+        )
+    },
+    **{
+        f"Mutation.{name}": "approver"
+        for name in (
+            "approveProposal",
+            "rejectProposal",
+            "applyProposal",
+            "agreeDataRequest",
+            "refuseDataRequest",
+            "shipDataRequest",
+        )
+    },
+    **{f"{kind}Payload.errors": "" for kind in ("Proposal", "DataRequest", "AddObservation", "ReportDiscrepancy")},
+    **{f"ContractProblem.{name}": "" for name in ("code", "path", "message", "hint")},
     "Event.properties": "events pii own",
     "EventClient.ip": "events pii own",
 }
@@ -170,8 +225,20 @@ VALUES = {
     "map": '"purchase"',
     "range": '{last: "1d"}',
     "input": "{}",
+    "node": '{kind: KPI, key: "csat"}',
+    "direction": "UPSTREAM",
 }
+_PROPOSAL = '{id: "proposal_00000000000000000000000000000000"}'
 INPUTS = {
+    "proposeChange": '{files: [], note: "n"}',
+    "commentOnProposal": '{id: "proposal_00000000000000000000000000000000", text: "t"}',
+    **dict.fromkeys(("approveProposal", "applyProposal", "rejectProposal", "withdrawProposal"), _PROPOSAL),
+    "requestData": '{title: "", what: "w", why: "w"}',
+    "agreeDataRequest": '{key: "nothing"}',
+    "refuseDataRequest": '{key: "nothing", reason: "r"}',
+    "shipDataRequest": '{key: "nothing"}',
+    "addObservation": '{on: {kpi: "nothing"}, text: "t"}',
+    "reportDiscrepancy": '{kpi: "nothing", expected: 1, range: {last: "1d"}}',
     "track": '{event: "A"}',
     "replayQuarantine": "{ids: []}",
     "recordExposure": "{exposures: []}",
@@ -207,6 +274,9 @@ def allowed(coordinate: str, role: str) -> bool:
         "mender": "workspace:write",
         "decider": "identities:write",
         "keeper": "privacy:write",
+        "reader": "contract:read",
+        "proposer": "contract:propose",
+        "approver": "contract:approve",
     }
     if wanted == {"own"}:
         return False

@@ -30,6 +30,7 @@ FOR_ALL = {
     ("find", "suppressions", "_id"),  # whether anybody was ever erased
     ("find", "erasures", "status"),  # what the owner of a lane has to go on with
     ("find", "work", "pending"),  # likewise
+    ("find", "requests", "status"),  # those that wait for their first event, whose lane is looked at then
     ("find", "users", "lane"),  # those of its lanes whom time has changed
     ("delete", "feed", "_id"),
     ("delete", "work", "doneAt"),
