@@ -28,7 +28,7 @@ MOST_OPEN = 200
 MOST_COMMENTS = 200
 LONGEST_NOTE = 2_000
 
-_REMEMBERED = 64
+_REMEMBERED = 16  # each holds a contract
 _TRIES = 5
 
 

@@ -56,8 +56,8 @@ async def backend(gateway: Gateway) -> str:
     return await key_of(gateway, *AGREE, teams=("backend",))
 
 
-async def done(gateway: Gateway, operation: str, key: str, **given: Any) -> Json:
-    payload: Json = (await gateway.ask(operation, key, input=given))["done"]
+async def done(gateway: Gateway, operation: str, authorization: str, /, **given: Any) -> Json:
+    payload: Json = (await gateway.ask(operation, authorization, input=given))["done"]
     return payload
 
 
