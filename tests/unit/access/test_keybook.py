@@ -12,6 +12,7 @@ from gateway.access.keybook import OVERLAP_MS, KeyBook, KeyEntry
 from gateway.access.keys import KeyRing, WriteKey
 from gateway.clock import FrozenClock, random_id
 from gateway.errors import InvalidInput, NotFound, Unauthenticated
+from gateway.model.actor import Actor
 from gateway.store.database import Database
 from gateway.store.keys import Keys
 from tests.flow.doors import new_database
@@ -78,6 +79,7 @@ async def test_a_write_key_has_what_it_was_made_with(
         label="Shop",
         source="web",
         permissions=(),
+        teams=(),
         origins=("https://shop.example",),
         rate=5,
         burst=7,
@@ -88,6 +90,18 @@ async def test_a_write_key_has_what_it_was_made_with(
         last_used_at=None,
         replaced_by=None,
     )
+
+
+async def test_a_key_speaks_for_teams_and_hands_them_on(
+    book: KeyBook, keys: Keys, clock: FrozenClock, workspace: str
+) -> None:
+    made = await book.create_api_key(workspace, ["contract:read"], teams=["ux ", "backend", "ux"])
+    assert (await ring(keys, clock).api_grant(made.value)).actor == Actor(made.id, ("backend", "ux"))
+    fresh = await book.rotate(await book.find(workspace, made.id))
+    assert (await ring(keys, clock).api_grant(fresh.value)).teams == ("backend", "ux")
+    for teams in ([" "], ["a\n"], [f"t{number}" for number in range(21)]):
+        with pytest.raises(InvalidInput):
+            await book.create_api_key(workspace, ["contract:read"], teams=teams)
 
 
 async def test_nothing_that_is_printed_or_stored_gives_a_key_away(
