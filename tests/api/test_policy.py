@@ -55,6 +55,7 @@ TYPES = {
     "KpiResult": "kpis",
     "KpiStep": "kpis",
     "KpiPoint": "kpis",
+    "KpiThresholds": "kpis",
     "Identity": "journeys pii own",
     "QuarantinedEvent": "operator",
     "IntakeAccounting": "operator",
