@@ -86,7 +86,7 @@ class EventFilters:
     def event(self, event: EventDefinition) -> GraphQLInputField:
         """The member of `EventWhere` for one event."""
         name, place = f"{stem_of(event)}EventWhere", place_of(event)
-        if not self._names.known(name, event.key, place):
+        if not self._names.known(name, event, place):
             fields = self._fields(tuple(one.definition for one in event.properties), place)
             about = f"Which {event.name!r}; all conditions hold."
             self._names.add(GraphQLInputObjectType(name, fields or {NOTHING: nothing()}, description=about))

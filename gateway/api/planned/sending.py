@@ -61,7 +61,7 @@ class EventInputs:
 
     def _event(self, event: EventDefinition) -> GraphQLInputField:
         name, place = f"{stem_of(event)}PropertiesInput", place_of(event)
-        if not self._names.known(name, event.key, place):
+        if not self._names.known(name, event, place):
             fields = self._fields(event.properties, place)
             about = f"What {event.name!r} carries."
             self._names.add(GraphQLInputObjectType(name, fields or {NOTHING: nothing()}, description=about))

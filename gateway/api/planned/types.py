@@ -45,7 +45,7 @@ class EventTypes:
         self, event: EventDefinition, interfaces: list[GraphQLInterfaceType], shared: Mapping[str, GraphQLField]
     ) -> None:
         """The type of one planned event: what every event has, and one field with its properties."""
-        if self._names.known(event.type_name, event.key, place_of(event)):
+        if self._names.known(event.type_name, event, place_of(event)):
             return
         fields = dict(shared)
         if event.field_name in fields:
@@ -61,7 +61,7 @@ class EventTypes:
     def _properties_of(self, event: EventDefinition) -> GraphQLField:
         place, name = place_of(event), f"{stem_of(event)}Properties"
         carried = "traits" if event.type in NAMELESS else "properties"
-        if not self._names.known(name, event.key, place):
+        if not self._names.known(name, event, place):
             kind = GraphQLObjectType(
                 name,
                 self._fields((one.definition for one in event.properties), place, carried),
