@@ -52,6 +52,7 @@ class Contracts:
         self._versions = versions
         self._in_force = in_force
         self._looked_at = in_force.number
+        self._looking = asyncio.Lock()
         self._listeners: set[Listener] = set()
         self._preparations: list[Preparation] = []
         #: The number of a newer version that this gateway cannot load, and works without.
@@ -97,6 +98,10 @@ class Contracts:
 
     async def look(self) -> bool:
         """Take over a newer version if there is one; says whether there was. Raises Unavailable."""
+        async with self._looking:  # of two looks at once, the older version must not come last
+            return await self._look()
+
+    async def _look(self) -> bool:
         if self._versions is None or await self._versions.newest_number() == self._looked_at:
             return False
         newest = await self._versions.newest()
@@ -104,7 +109,7 @@ class Contracts:
             return False  # somebody has dropped the database: what was is better than nothing
         self._looked_at = newest.number
         try:
-            # Not on the event loop: to read hundreds of files takes seconds.
+            # In a thread: a plan of hundreds of events takes a second to read, and another to become a schema.
             coming = InForce(newest.number, await asyncio.to_thread(load_version, newest))
             ready = [await prepare(coming) for prepare in self._preparations]
         except ContractError as error:

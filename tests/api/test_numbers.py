@@ -65,7 +65,7 @@ async def test_a_planned_kpi_says_so_and_has_no_value(gateway: Gateway) -> None:
     shop = load_contract(SHOP)
     gateway.contract = replace(gateway.contract, kpis={"nps": shop.kpis["nps"], "csat": shop.kpis["csat"]})
     await gateway.prepare()
-    await gateway.send(track("Survey Response Submitted", 5, properties={"survey": "nps", "score": 10}))
+    await gateway.send(track("Survey Response Submitted", 5, userId="bob", properties={"survey": "nps", "score": 10}))
     query = """{ kpis { key status term definition breakdowns cadence thresholds { warning critical }
         result(range: {last: "8w"}) { value n low high steps { key } series(points: 2) { value n } } } }"""
     planned, live = (await gateway.ask(query, await gateway.api_key()))["kpis"]
