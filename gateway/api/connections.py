@@ -46,7 +46,8 @@ class PageInfo:
     end_cursor: Cursor | None = attribute(
         source=Source.parent("cursor"),
         policy=ANYONE,
-        description="The position of the last entry, for `after`; null on an empty page.",
+        description="The position of the last entry, for `after`; null on an empty page. With `where` a page may look "
+        "at 10,000 events and find few: then it is the position up to which it has looked.",
     )
 
 

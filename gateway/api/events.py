@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +20,10 @@ from gateway.model.event import Event as StoredEvent
 from gateway.plugin import Policy, Source, field
 
 if TYPE_CHECKING:
+    from gateway.api.planned.plan import Meeting
     from gateway.api.users import User
 
 LazyUser = Annotated["User", strawberry.lazy("gateway.api.users")]
-
-#: Who may read events, and the personal data in them.
 
 KEYSET = Keyset("event", (int, int, bytes))
 
@@ -87,11 +87,6 @@ class Event(Node):
     @field(source=Source.document("events", "properties"), policy=PERSONAL, description="The event's properties.")
     def properties(self) -> JSON:
         return JSON(self.event.properties)
-
-
-@strawberry.type(description="An event that the tracking plan does not describe; its properties are plain JSON.")
-class UntypedEvent(Event):
-    """An event without generated fields."""
 
     @field(source=Source.document("events", "type"), policy=EVENTS, description="The call that sent it.")
     def type(self) -> EventType:
@@ -183,6 +178,11 @@ class UntypedEvent(Event):
         return list(self.event.flags)
 
 
+@strawberry.type(description="An event that the tracking plan does not describe; its properties are plain JSON.")
+class UntypedEvent(Event):
+    """An event without fields of its own. Planned ones are of this class, too, and get their types by the plan."""
+
+
 @strawberry.type(description="One page of events, the newest first.")
 class EventConnection(Connection[Event]):
     """A page of events."""
@@ -222,16 +222,34 @@ async def event_page(
     names: list[str] | None = None,
     sks: list[str] | None = None,
     between: tuple[int, int] | None = None,
+    meeting: Meeting | None = None,
     count: Callable[[], Awaitable[int | None]] | None = None,
 ) -> EventConnection:
-    """A page of the workspace's events, or of those with the identities `sks`."""
+    """A page of the workspace's events, or of those with the identities `sks`. Raises Forbidden."""
+    events, scope = context.services.events, context.scope
+    if meeting is not None:
+        meeting.wanted.check(scope)
+        name = meeting.wanted.name
+        names = [name] if names is None or name in names else []
+    stopped: Any = None
 
     async def read(limit: int, before: Any) -> list[StoredEvent]:
-        return await context.services.events.page(
-            context.scope, limit=limit, before=before, names=names, sks=sks, between=between
-        )
+        nonlocal stopped
+        wanted = {"before": before, "names": names, "sks": sks, "between": between}
+        if meeting is None:
+            return await events.page(scope, limit=limit, **wanted)
+        rows = await events.page(scope, limit=limit, meeting=meeting.stored, **wanted)
+        # Those of another major version are not told apart by MongoDB.
+        found = [event for event in rows if meeting.holds(event)]
+        if len(rows) == limit > len(found):
+            stopped = rows[-1].order
+        elif len(rows) < limit:
+            stopped = await events.last_looked_at(scope, **wanted)
+        return found
 
     edges, page_info = await page(KEYSET, first, after, read=read, position=lambda event: event.order, node=as_node)
+    if stopped is not None:
+        page_info = replace(page_info, has_next_page=True, end_cursor=KEYSET.write(stopped))
     return EventConnection(edges=edges, page_info=page_info, count=count or _unknown)
 
 

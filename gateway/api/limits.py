@@ -51,6 +51,8 @@ MAX_DIGITS = 400
 _LIST_SIZE = 5
 _INTROSPECTION_COST = 2_000
 _SIZES = ("first", "points")
+#: An argument that looks at many objects to find few.
+_SEARCH, _SEARCH_COST = "where", 500
 _LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS}}}")
 
 
@@ -217,6 +219,8 @@ class _Costs:
         marker = marker_of(field)
         kind = get_named_type(field.type)
         cost = marker.weight if marker and marker.weight is not None else int(is_composite_type(kind))
+        if any(given.name.value == _SEARCH for given in node.arguments or ()):
+            cost += _SEARCH_COST
         if node.selection_set is None:
             return cost
         inner = self.of(node.selection_set, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from typing import Annotated, Any
 
@@ -9,8 +10,9 @@ import strawberry
 from strawberry.scalars import JSON
 
 from gateway.api.context import Context, Info
+from gateway.api.planned.plan import plan_of
 from gateway.api.quarantine import REPLAY, ReplayQuarantineInput, ReplayQuarantinePayload, replay_quarantine
-from gateway.api.scalars import DateTime, iso
+from gateway.api.scalars import DateTime, TrackedEvents, iso
 from gateway.model.event import Receipt
 from gateway.model.event import Verdict as Judged
 from gateway.model.identity import Identity
@@ -24,6 +26,11 @@ SEND = Policy("events:write", subject=True)
 SOURCE = "graphql"
 
 _RECEIPT = Source.loader("intake")
+
+#: That one `track` sends.
+MOST_EVENTS = 100
+_RECEIPT_FIELDS = ("event_id", "verdict", "consistency_token")
+_NOT_SENT: dict[str, Any] = {**dict.fromkeys(_RECEIPT_FIELDS), "warnings": []}
 
 
 @strawberry.enum(description="What became of an event that was sent.")
@@ -56,7 +63,7 @@ class InputError(UserError):
 class TrackInput:
     """A track call."""
 
-    event: str = strawberry.field(description="The event's name, as the tracking plan has it.")
+    event: str | None = strawberry.field(default=None, description="The event's name, as the tracking plan has it.")
     properties: JSON | None = strawberry.field(default=None, description="An object with the event's properties.")
     timestamp: DateTime | None = strawberry.field(default=None, description="When it happened; now if left out.")
     message_id: str | None = strawberry.field(
@@ -67,6 +74,11 @@ class TrackInput:
     )
     anonymous_id: str | None = strawberry.field(
         default=None, description="The browser or device it happened on. With a user's own token, leave it out."
+    )
+    events: TrackedEvents | None = strawberry.field(
+        default=None,
+        description=f"Instead of `event`: up to {MOST_EVENTS} events of the tracking plan, typed. For the identities "
+        "and the time that one of them does not say, those of this input count.",
     )
 
 
@@ -115,9 +127,34 @@ class Sent:
     )
 
 
+@strawberry.type(description="What became of one of several events.")
+class TrackReceipt:
+    """One of `TrackInput.events`."""
+
+    event_id: strawberry.ID | None = attribute(
+        source=_RECEIPT, policy=ANYONE, description="The event's id for `node`; null when it is not stored."
+    )
+    verdict: Verdict | None = attribute(
+        source=_RECEIPT, policy=ANYONE, description="What became of the event; null when it was not sent on."
+    )
+    consistency_token: str | None = attribute(
+        source=_RECEIPT,
+        policy=ANYONE,
+        description="For `atLeast` in a query that shall see the event; null when it is not stored.",
+    )
+
+
 @strawberry.type(description="What became of `track`.")
 class TrackPayload(Sent):
     """The answer of track."""
+
+    events: list[TrackReceipt] = attribute(
+        source=_RECEIPT,
+        policy=ANYONE,
+        description="What became of `events`, in their order; the fields beside it are those of the first. Empty "
+        "without `events`.",
+        size=MOST_EVENTS,
+    )
 
 
 @strawberry.type(description="What became of `identify`.")
@@ -137,11 +174,16 @@ class Mutation:
     async def track(
         self, info: Info, input: Annotated[TrackInput, strawberry.argument(description="What happened.")]
     ) -> TrackPayload:
+        if input.events is not None:
+            return await _track_all(info, input, input.events)
+        if input.event is None:
+            return _refused(wrong("NO_EVENT", "What happened?", "Send `event` or `events`.", "input", "event"))
         sender = sender_of(info.context.scope, input.user_id, input.anonymous_id)
         if isinstance(sender, InputError):
-            return TrackPayload(event_id=None, verdict=None, consistency_token=None, warnings=[], errors=[sender])
+            return _refused(sender)
         content = {"type": "track", "event": input.event, "properties": input.properties}
-        return TrackPayload(**await _send(info.context, content | sender, input.timestamp, input.message_id))
+        sent = await _send(info.context, content | sender, input.timestamp, input.message_id)
+        return TrackPayload(**sent, events=[])
 
     @field(
         source=_RECEIPT,
@@ -173,6 +215,42 @@ class Mutation:
         self, info: Info, input: Annotated[ReplayQuarantineInput, strawberry.argument(description="Which, and how.")]
     ) -> ReplayQuarantinePayload:
         return await replay_quarantine(info.context, input)
+
+
+async def _track_all(info: Info, input: TrackInput, given: TrackedEvents) -> TrackPayload:
+    """Each of them on its own account, committed together. Raises Unavailable as `_send` does."""
+    if input.event is not None or input.properties is not None or input.message_id is not None:
+        told = "`event`, `properties` and `messageId` are of one event, `events` of several."
+        return _refused(wrong("ONE_OR_SEVERAL", told, "Send one or the other.", "input", "events"))
+    if not 0 < len(given) <= MOST_EVENTS:
+        told = f"There are {len(given)} events; 1 to {MOST_EVENTS} can be sent."
+        return _refused(
+            wrong("TOO_MANY_EVENTS" if given else "NO_EVENT", told, "Send them in parts.", "input", "events")
+        )
+    plan, scope = plan_of(info), info.context.scope
+
+    async def one(index: int, event: dict[str, Any]) -> dict[str, Any]:
+        own = event.get("userId") is not None or event.get("anonymousId") is not None
+        ids = (event.get("userId"), event.get("anonymousId")) if own else (input.user_id, input.anonymous_id)
+        sender = sender_of(scope, *ids)
+        if isinstance(sender, InputError):
+            sent = {**_NOT_SENT, "errors": [sender]}
+        else:
+            at = input.timestamp if event.get("timestamp") is None else event["timestamp"]
+            sent = await _send(info.context, plan.message(event["event"]) | sender, at, event.get("messageId"))
+        for error in sent["errors"]:
+            error.path[1:1] = ["events", str(index)]
+        return sent
+
+    answers = await asyncio.gather(*(one(index, event) for index, event in enumerate(given)))
+    errors = [error for answer in answers for error in answer["errors"]]
+    warnings = [warning for answer in answers for warning in answer["warnings"]]
+    events = [TrackReceipt(**{key: answer[key] for key in _RECEIPT_FIELDS}) for answer in answers]
+    return TrackPayload(**{**answers[0], "errors": errors, "warnings": warnings}, events=events)
+
+
+def _refused(error: InputError) -> TrackPayload:
+    return TrackPayload(**_NOT_SENT, errors=[error], events=[])
 
 
 def sender_of(scope: Scope, user_id: str | None, anonymous_id: str | None) -> dict[str, Any] | InputError:

@@ -26,6 +26,7 @@ from gateway.api.journeys import as_node as journey_node
 from gateway.api.kpis import KPIS, Kpi, RangeInput
 from gateway.api.maps import MAPS, JourneyMap, Stage, stage_of
 from gateway.api.nodes import AnyId, Node, split_id
+from gateway.api.planned.plan import Meeting, Where, plan_of
 from gateway.api.plugins import PLUGINS, Plugin, plugins
 from gateway.api.privacy import ERASE, Erasure, erasure_by
 from gateway.api.quarantine import (
@@ -183,12 +184,13 @@ class Query:
         self,
         info: Info,
         filter: Filter = None,
+        where: Where = None,
         first: First = DEFAULT_FIRST,
         after: After = None,
         at_least: AtLeast = None,
     ) -> EventConnection:
         await info.context.wait_for(at_least)
-        return await _events(info.context, filter, first, after)
+        return await _events(info.context, filter, plan_of(info).meeting(where), first, after)
 
     @field(source=Source.contract("journeys", "*"), policy=MAPS, description="All journey maps.")
     def journey_maps(self, info: Info) -> list[JourneyMap]:
@@ -413,13 +415,17 @@ _FINDERS: dict[str, Callable[[Context, str], Awaitable[Node | None]]] = {
 
 
 async def _events(
-    context: Context, wanted: EventFilter | None, first: int | None, after: Cursor | None
+    context: Context,
+    wanted: EventFilter | None,
+    meeting: Meeting | None,
+    first: int | None,
+    after: Cursor | None,
 ) -> EventConnection:
     async def count() -> int | None:
         return await context.services.events.count(context.scope, at_most=COUNT_AT_MOST)
 
     if wanted is None:
-        return await event_page(context, first, after, count=count)
+        return await event_page(context, first, after, meeting=meeting, count=None if meeting else count)
     sks = None
     if wanted.user is not None:
         user = await user_id_by(context, wanted.user)
@@ -431,4 +437,4 @@ async def _events(
             _EARLIEST if wanted.from_ is None else wanted.from_,
             _LATEST if wanted.to is None else wanted.to,
         )
-    return await event_page(context, first, after, names=wanted.names, sks=sks, between=between)
+    return await event_page(context, first, after, names=wanted.names, sks=sks, between=between, meeting=meeting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import strawberry
 from graphql import (
@@ -16,9 +16,10 @@ from graphql import (
     GraphQLSchema,
     Undefined,
     is_introspection_type,
+    lexicographic_sort_schema,
+    print_schema,
 )
 from strawberry.extensions import SchemaExtension
-from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -36,6 +37,7 @@ from gateway.api.flags import Exposing
 from gateway.api.mutations import InputError
 from gateway.api.mutations import Mutation as Sending
 from gateway.api.observing import Observing
+from gateway.api.planned.grafting import grafted
 from gateway.api.plugins import holders, join
 from gateway.api.privacy import Private
 from gateway.api.proposals import Proposing
@@ -44,6 +46,10 @@ from gateway.api.scalars import SCALARS
 from gateway.api.subscriptions import Subscription as Following
 from gateway.contract import Contract
 from gateway.plugin import GraphqlFields, check_declared
+
+_ONE_OF = "directive @oneOf on INPUT_OBJECT\n\n"
+#: Without a tracking plan no type is generated.
+NO_CONTRACT = Contract("none", {}, {})
 
 
 @strawberry.type(description="What can be asked.")
@@ -68,39 +74,57 @@ class Schema(strawberry.Schema):
         """Strawberry logs here, with the text of the query; we replace the errors in place and log what is ours."""
         errors[:] = [presented(error) for error in errors]
 
+    @cached_property
+    def sdl(self) -> str:
+        """All of it as text, sorted."""
+        made = lexicographic_sort_schema(self._schema)
+        for kind in made.type_map.values():
+            if isinstance(kind, GraphQLInputObjectType):
+                kind.is_one_of = _is_one_of(kind)
+        # As introspection shows it, but for directives that come with GraphQL itself.
+        return f"{_ONE_OF}{print_schema(made)}\n"
+
+    def _extend_introspection(self) -> None:
+        # Strawberry's knows only its own inputs.
+        kind = self._schema.type_map["__Type"]
+        assert isinstance(kind, GraphQLObjectType)
+        kind.fields["isOneOf"].resolve = _one_of_shown
+
 
 def build_schema(
     contract: Contract,
     extensions: Sequence[Callable[[], SchemaExtension]] = (),
     added: Sequence[GraphqlFields] = (),
-) -> strawberry.Schema:
-    """The schema for a contract; so far the same for all, as no event has fields of its own yet, so that a new version
-    of the contract needs no new schema. `extensions` come around those of the API itself; `added` are plugins' fields.
-
-    Raises SetupError when a field lacks source, policy or description, or is there already.
-    """
-    return _built(sort=False, extensions=extensions, added=added)
-
-
-def _built(
-    *,
-    sort: bool,
-    extensions: Sequence[Callable[[], SchemaExtension]] = (),
-    added: Sequence[GraphqlFields] = (),
 ) -> Schema:
-    # Sorted it is for reading only: sorting loses how Strawberry's enumerations are written.
+    """The schema for a contract, with the types of its tracking plan. `extensions` come around those of the API itself;
+    `added` are plugins' fields. What is remembered of queries is remembered with it: a new schema begins afresh.
+
+    Raises SetupError when a field lacks source, policy or description, or is there already; ContractError when the
+    plan cannot become types.
+    """
     schema = Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[UntypedEvent, InputError, ContractProblem, *holders(added)],
         extensions=[*extensions, partial(Admission, Gate()), Told],
-        config=StrawberryConfig(disable_field_suggestions=True, sort_schema=sort, scalar_map=SCALARS),
+        config=StrawberryConfig(disable_field_suggestions=True, scalar_map=SCALARS),
     )
     join(schema._schema, added)
+    schema._schema = grafted(schema._schema, contract)
+    schema._schema._strawberry_schema = schema  # type: ignore[attr-defined]
     check_declared(schema._schema)
     _drop_null_defaults(schema._schema)
     return schema
+
+
+def _is_one_of(kind: object) -> bool:
+    definition = getattr(kind, "extensions", {}).get("strawberry-definition")
+    return bool(getattr(kind, "is_one_of", False) or getattr(definition, "is_one_of", False))
+
+
+def _one_of_shown(kind: object, _: object) -> bool | None:
+    return _is_one_of(kind) if isinstance(kind, GraphQLInputObjectType) else None
 
 
 def _drop_null_defaults(schema: GraphQLSchema) -> None:
@@ -118,6 +142,6 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
                 one.default_value = Undefined
 
 
-def print_sdl() -> str:
-    """The product's own SDL, sorted: what stands in schema/api.graphql."""
-    return print_schema(_built(sort=True)) + "\n"
+def print_sdl(contract: Contract = NO_CONTRACT, added: Sequence[GraphqlFields] = ()) -> str:
+    """The SDL for a contract, sorted; without one the product's own: what stands in schema/api.graphql."""
+    return build_schema(contract, added=added).sdl

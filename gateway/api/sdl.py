@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from functools import cache
 from hashlib import sha256
 
 from starlette.requests import Request
@@ -12,12 +10,12 @@ from starlette.routing import Route
 
 from gateway.access.callers import Callers
 from gateway.api.answers import refusal
-from gateway.api.schema import print_sdl
+from gateway.api.served import ServedSchema
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 
 
-def sdl_route(callers: Callers, settings: Settings) -> Route:
+def sdl_route(callers: Callers, settings: Settings, schema: ServedSchema) -> Route:
     """GET /schema.graphql: open in development; in production for any good credential, as introspection is."""
 
     async def sdl(request: Request) -> Response:
@@ -26,10 +24,11 @@ def sdl_route(callers: Callers, settings: Settings) -> Route:
                 await callers.grant_of(request.headers.get("authorization"))
             except GatewayError as error:
                 return refusal(error)
-        text, tag = await asyncio.to_thread(_printed)  # half a second, once
+        text = await schema.sdl()
+        tag = f'"{sha256(text.encode()).hexdigest()[:32]}"'
         headers = {
             "etag": tag,
-            # Kept, but asked about each time: a new release shows at once.
+            # Kept, but asked about each time: another release or contract shows at once.
             "cache-control": "private, no-cache",
             "vary": "Authorization",
             "x-content-type-options": "nosniff",
@@ -39,9 +38,3 @@ def sdl_route(callers: Callers, settings: Settings) -> Route:
         return Response(text, headers=headers, media_type="text/plain; charset=utf-8")
 
     return Route("/schema.graphql", sdl, name="schema")
-
-
-@cache
-def _printed() -> tuple[str, str]:
-    text = print_sdl()
-    return text, f'"{sha256(text.encode()).hexdigest()[:32]}"'

@@ -14,7 +14,6 @@ from enum import Enum, auto
 from typing import Any, TypeAlias
 
 import orjson
-import strawberry
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 from strawberry.types import ExecutionResult
@@ -23,6 +22,8 @@ from strawberry.types.execution import PreExecutionError
 from gateway.api.answers import body_of_result
 from gateway.api.context import Context
 from gateway.api.requests import Operation
+from gateway.api.schema import Schema
+from gateway.api.served import ServedSchema
 from gateway.api.telling import told
 from gateway.errors import InvalidInput, NotFound
 
@@ -56,7 +57,7 @@ _Beginning: TypeAlias = "asyncio.Future[ExecutionResult | Begun]"
 class EventStream:
     """An ASGI response. Ends by itself when its one operation has, and without a last word when it is cancelled."""
 
-    def __init__(self, schema: strawberry.Schema) -> None:
+    def __init__(self, schema: ServedSchema | Schema) -> None:
         self._schema = schema
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(WAITING)
         self._ending = asyncio.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import strawberry
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Send
@@ -14,6 +13,8 @@ from gateway.api.context import Context
 from gateway.api.media import TEXT, preferred
 from gateway.api.requests import Operation
 from gateway.api.reservations import Conflict, Reservations
+from gateway.api.schema import Schema
+from gateway.api.served import ServedSchema
 from gateway.api.streaming import Begun, EventStream
 from gateway.errors import InvalidInput
 from gateway.model.scope import Scope
@@ -26,7 +27,7 @@ _LONGEST_ID = 200
 class Streams:
     """The event streams of this process."""
 
-    def __init__(self, schema: strawberry.Schema) -> None:
+    def __init__(self, schema: ServedSchema | Schema) -> None:
         self._schema = schema
         self._reservations = Reservations(self._new)
 

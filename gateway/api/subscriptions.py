@@ -18,6 +18,7 @@ from gateway.api.following import follow
 from gateway.api.journeys import JOURNEYS, Journey, JourneyStatus
 from gateway.api.journeys import as_node as journey_node
 from gateway.api.maps import Stage, check_keys, stage_of
+from gateway.api.planned.plan import Where, plan_of
 from gateway.api.responses import SurveyKey, SurveyResponse
 from gateway.api.scalars import Cursor, DateTime
 from gateway.api.users import User, UserBy, load_user, user_id_by
@@ -275,10 +276,16 @@ class Subscription:
         filter: Annotated[
             EventStoredFilter | None, strawberry.argument(description="Which events; null for all.")
         ] = None,
+        where: Where = None,
         after: Resume = None,
     ) -> AsyncIterator[EventChange]:
-        wanted = filter or EventStoredFilter()
+        wanted, meeting = filter or EventStoredFilter(), plan_of(info).meeting(where)
         names = None if wanted.names is None else frozenset(wanted.names)
+        if meeting is not None:
+            meeting.wanted.check(info.context.scope)
+            name = frozenset({meeting.wanted.name})
+            names = name if names is None else names & name
         async for news in follow(info.context, "event", wanted.user, after, names=names):
             info.context.position.cursor = news.cursor
-            yield EventChange(news=news)
+            other = meeting is not None and news.event is not None and not meeting.holds(news.event)
+            yield EventChange(news=replace(news, row=None) if other else news)

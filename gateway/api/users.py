@@ -20,6 +20,7 @@ from gateway.api.journeys import as_node as journey_node
 from gateway.api.maps import check_keys
 from gateway.api.nodes import Node, split_id
 from gateway.api.observations import OBSERVED, ObservationConnection, observation_page
+from gateway.api.planned.plan import Where, plan_of
 from gateway.api.responses import ResponseConnection, response_page
 from gateway.api.scalars import Cursor, DateTime
 from gateway.errors import NotFound
@@ -279,11 +280,12 @@ class User(Node):
 
     @field(source=Source.many("events", "sk"), policy=EVENTS, description="Their events, the newest first.")
     async def events(
-        self, info: Info, first: First = DEFAULT_FIRST, after: After = None, names: Names = None
+        self, info: Info, first: First = DEFAULT_FIRST, after: After = None, names: Names = None, where: Where = None
     ) -> EventConnection:
+        meeting = plan_of(info).meeting(where)
         sks = [identity.sk for identity in await self.known_as(info.context)]
         until = None if self.then is None else (0, self.then.moment + 1)
-        return await event_page(info.context, first, after, names=names, sks=sks, between=until)
+        return await event_page(info.context, first, after, names=names, sks=sks, between=until, meeting=meeting)
 
     @field(
         source=Source.many("events", "sk"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import orjson
-import strawberry
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -29,6 +28,8 @@ from gateway.api.graphiql import graphiql_page
 from gateway.api.media import EVENTS, GRAPHQL, HTML, JSON, preferred
 from gateway.api.requests import HINT, MAX_BODY_BYTES, Operation, read_address, read_body, read_json
 from gateway.api.resuming import kind_of, resumed
+from gateway.api.schema import Schema
+from gateway.api.served import ServedSchema
 from gateway.api.sockets import Handler, TextAdapter
 from gateway.api.streams import Streams
 from gateway.api.telling import still_open
@@ -41,7 +42,7 @@ _BY_POST = f"Send queries and mutations by POST. PUT and DELETE belong to event 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 
-def graphql_app(schema: strawberry.Schema, services: Services, settings: Settings) -> Door:
+def graphql_app(schema: ServedSchema | Schema, services: Services, settings: Settings) -> Door:
     """The ASGI application; GraphiQL is there in development only."""
     return Door(
         schema,
@@ -61,8 +62,8 @@ class Door(GraphQL[Context, None]):
     websocket_adapter_class = TextAdapter
     graphql_transport_ws_handler_class = Handler
 
-    def __init__(self, schema: strawberry.Schema, services: Services, **options: Any) -> None:
-        super().__init__(schema, **options)
+    def __init__(self, schema: ServedSchema | Schema, services: Services, **options: Any) -> None:
+        super().__init__(cast("Schema", schema), **options)
         self._services = services
         self._streams = Streams(schema)
 

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
+from functools import partial
 
 from gateway.access.callers import Callers
 from gateway.access.issuers import Issuers
 from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
+from gateway.api.schema import build_schema
 from gateway.app.columnar import Columnar
 from gateway.app.connectors import Connectors
 from gateway.app.contracts import Folder
@@ -222,7 +224,8 @@ async def open_gateway(
         open_mongod(settings) as (uri, keeping),
         _open_database(settings, uri, failures) as (database, clock),
     ):
-        contracts = await folder.begin(Versions(database), clock.now(), serves=serves)
+        check = partial(build_schema, added=plugged.host.graphql)
+        contracts = await folder.begin(Versions(database), clock.now(), serves=serves, check=check)
         made = await make_instances(plugged, ConnectorStates(database), clock, instances or {})
         gateway = await _build(settings, database, contracts, clock, metrics, spans, made)
         keeping_time = asyncio.create_task(_keep_time(database, clock))

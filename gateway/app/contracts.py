@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.contract import Contract, find_schema_root, load_contract
@@ -37,18 +38,23 @@ class Folder:
                 raise
             self._problem = problem
 
-    async def begin(self, versions: Versions, now: int, *, serves: bool) -> Contracts:
+    async def begin(
+        self, versions: Versions, now: int, *, serves: bool, check: Callable[[Contract], object] | None = None
+    ) -> Contracts:
         """The contract to begin with.
 
         The first start of all stores the folder as version 1. In development a process that serves applies a folder
         that differs from the stored version, so that changing a file and starting again is enough; in production the
-        stored version counts, and the log tells of the folder. Raises ContractError when there is neither a version
+        stored version counts, and the log tells of the folder. `check` is asked before a folder takes the place of a
+        version that counts. Raises ContractError when there is neither a version
         nor a folder that loads, SetupError when the stored version does not load.
         """
         newest = await versions.newest()
         if newest is None:
             version, _ = await versions.apply(self._read(), now=now, by="start")
         elif serves and self._development and self._read().hash != newest.hash:
+            if check is not None:
+                check(self._read())
             version, _ = await versions.apply(self._read(), now=now, by="start")
             log.warning(
                 "the contract folder was not that of the stored version: applied", extra={"version": version.number}

@@ -19,8 +19,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from gateway.api.context import Services
 from gateway.api.graphiql import graphiql_routes
 from gateway.api.ofrep import ofrep_routes
-from gateway.api.schema import build_schema
 from gateway.api.sdl import sdl_route
+from gateway.api.served import ServedSchema
 from gateway.api.view import graphql_app
 from gateway.app.building import Gateway
 from gateway.app.cors import Cors
@@ -99,13 +99,13 @@ def _api_routes(gateway: Gateway, doors: Exchanges) -> list[BaseRoute]:
     """GraphQL, OFREP and the page: role `api`."""
     observed = partial(Operations, doors, gateway.metrics, gateway.spans)
     services = services_of(gateway)
-    schema = build_schema(gateway.contract, [observed], gateway.connectors.plugged.host.graphql)
+    schema = ServedSchema(gateway.contracts, [observed], gateway.connectors.plugged.host.graphql)
     graphql = graphql_app(schema, services, gateway.settings)
     return [
         *(Route(path, graphql) for path in ("/graphql", "/graphql/")),
         *(WebSocketRoute(path, graphql) for path in ("/graphql", "/graphql/")),
         *ofrep_routes(services, gateway.tokens),
-        sdl_route(gateway.callers, gateway.settings),
+        sdl_route(gateway.callers, gateway.settings, schema),
         *(graphiql_routes() if gateway.settings.env == "development" else ()),
         *page_routes(),
     ]

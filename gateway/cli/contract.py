@@ -12,6 +12,7 @@ import click
 
 from gateway.app.building import open_store
 from gateway.app.contracts import contract_folder
+from gateway.cli.contract_api import codegen, schema_of
 from gateway.cli.contract_changes import COMMANDS, forbidden
 from gateway.cli.contract_files import check, export, init
 from gateway.cli.infer import infer
@@ -33,7 +34,7 @@ def contract() -> None:
     """The contract: its files, and its versions as they are stored: one counts, in every process."""
 
 
-for _command in (init, check, export, *COMMANDS):
+for _command in (init, check, export, codegen, *COMMANDS):
     contract.add_command(_command)
 
 
@@ -62,6 +63,7 @@ def apply(folder: Path | None, dry_run: bool, last: str | None, allow_breaking: 
     span = None if last is None else lasting(last)
     settings = read_settings()
     wanted = load_contract(folder if folder is not None else contract_folder(settings))
+    schema_of(wanted, settings)  # or no gateway could serve it
 
     async def run() -> None:
         async with open_store(settings) as (database, clock):

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from gateway.app.contracts import contract_folder
+from gateway.cli.contract_api import schema_of, sdl_of
 from gateway.cli.options import json_option, print_json
 from gateway.contract import Contract, find_schema_root, load_contract
 from gateway.contract.checking import ContractFinding, check_contract
@@ -25,6 +26,7 @@ FORMATS: dict[str, Callable[[Contract], str]] = {
     "jsonschema": as_json_schema,
     "markdown": as_markdown,
     "mermaid": as_mermaid,
+    "sdl": sdl_of,
 }
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -74,6 +76,7 @@ def check(folder: Path | None, strict: bool, as_json: bool) -> None:
     folder = folder if folder is not None else contract_folder(read_settings())
     try:
         loaded = load_contract(folder)
+        schema_of(loaded)
         found = check_contract(loaded)
     except ContractError as error:
         found = [_problem(text) for text in error.problems]
@@ -99,7 +102,7 @@ def export(folder: Path | None, form: str, key: str | None, output: Path | None)
     """Write the contract in FOLDER (default: the one that is set) for other tools and for reading.
 
     jsonschema: what the properties of each event have to be. mermaid: the journey maps as a flowchart. markdown: the
-    catalogue of everything.
+    catalogue of everything. sdl: the GraphQL schema with the types of the plan.
 
     \b
     Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -32,6 +32,11 @@ class InForce:
         return self.contract.hash
 
 
+#: Makes ready for a contract that is to count; what it returns is called, at once, when it does. Raises ContractError
+#: for one that cannot: then the one before it stays.
+Preparation = Callable[[InForce], Awaitable[Callable[[], None]]]
+
+
 def load_version(version: Version) -> Contract:
     """The contract of a stored version. Raises ContractError for one that this gateway cannot read: a newer one did."""
     return load_texts(version.name, version.files)
@@ -49,6 +54,7 @@ class Contracts:
         self._looked_at = in_force.number
         self._looking = asyncio.Lock()
         self._listeners: set[Listener] = set()
+        self._preparations: list[Preparation] = []
         #: The number of a newer version that this gateway cannot load, and works without.
         self.unreadable: int | None = None
 
@@ -65,6 +71,10 @@ class Contracts:
     def version(self) -> InForce:
         """Number, hash and contract, all of the same version."""
         return self._in_force
+
+    def prepare_with(self, preparation: Preparation) -> None:
+        """From now on no contract counts before this has made ready for it: for what takes a while, or may not work."""
+        self._preparations.append(preparation)
 
     @contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
@@ -99,8 +109,9 @@ class Contracts:
             return False  # somebody has dropped the database: what was is better than nothing
         self._looked_at = newest.number
         try:
-            # In a thread: a plan of hundreds of events takes a second to read.
-            contract = await asyncio.to_thread(load_version, newest)
+            # In a thread: a plan of hundreds of events takes a second to read, and another to become a schema.
+            coming = InForce(newest.number, await asyncio.to_thread(load_version, newest))
+            ready = [await prepare(coming) for prepare in self._preparations]
         except ContractError as error:
             self.unreadable = newest.number
             log.error(
@@ -109,7 +120,10 @@ class Contracts:
             )
             return False
         self.unreadable = None
-        self._in_force = InForce(newest.number, contract)
+        # In one step: nobody sees the new contract with something of the old one.
+        self._in_force = coming
+        for take_over in ready:
+            take_over()
         log.info("contract applied", extra={"version": newest.number})
         for listener in tuple(self._listeners):
             listener()

@@ -147,20 +147,29 @@ def subscription(*, source: Source, policy: Policy, description: str) -> Callabl
 
 
 def _made(marker: Marker, description: str, name: str | None, *, is_subscription: bool = False) -> Any:
-    if marker.policy.pii:
-        description = f"{description} {_PERSONAL}"
     return strawberry.field(
         name=name,
-        description=description,
+        description=described(description, marker.policy),
         is_subscription=is_subscription,
         metadata={_MARKER: marker},
     )
 
 
+def extensions_of(marker: Marker) -> dict[str, Any]:
+    """What a field that is made without Strawberry declares, as its `extensions`."""
+    return {_MARKER: marker}
+
+
+def described(description: str, policy: Policy) -> str:
+    """A field's description, with what its policy adds to it."""
+    return f"{description} {_PERSONAL}" if policy.pii else description
+
+
 def marker_of(field: GraphQLField) -> Marker | None:
     """What a field of a built schema declares."""
     definition = field.extensions.get("strawberry-definition")
-    found = definition.metadata.get(_MARKER) if isinstance(definition, StrawberryField) else None
+    declared = definition.metadata if isinstance(definition, StrawberryField) else field.extensions
+    found = declared.get(_MARKER)
     return found if isinstance(found, Marker) else None
 
 

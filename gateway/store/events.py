@@ -16,6 +16,8 @@ NEWEST_FIRST = [("at", -1), ("seq", -1), ("_id", -1)]
 OLDEST_FIRST = [("at", 1), ("seq", 1), ("_id", 1)]
 #: How long a read waits for the majority view to come to its time.
 _WAIT_MS = 5_000
+#: A page with a filter on what events carry looks at no more than so many.
+MOST_LOOKED_AT = 10_000
 
 #: A filter: what users did, without the gateway's own system events.
 OF_USERS: Document = {"type": {"$nin": sorted(SYSTEM_TYPES)}}
@@ -297,27 +299,39 @@ class Events:
         names: Sequence[str] | None = None,
         sks: Sequence[str] | None = None,
         between: tuple[int, int] | None = None,
+        meeting: Document | None = None,
     ) -> list[Event]:
-        """Newest first, older than `before`; only of the identities `sks` when given."""
-        if scope.subject is not None and sks is None:
-            raise Forbidden("This token opens one user's events only.")
-        wanted: Document = {"workspace": scope.workspace}
-        if sks is not None:
-            wanted["sk"] = {"$in": list(sks)}
+        """Newest first, older than `before`; only of the identities `sks` when given.
+
+        With `meeting`, a filter that no index serves, those of the first MOST_LOOKED_AT that it finds:
+        `last_looked_at` says where the rest begins.
+        """
+        wanted = _wanted(scope, before, names, sks, between)
+        if meeting is None:
+            rows = await self._database.find(COLLECTION, wanted, sort=NEWEST_FIRST, limit=limit, max_time_ms=5000)
         else:
-            wanted |= OF_USERS
-        if names is not None:
-            wanted["name"] = {"$in": list(names)}
-        window: Document = {}
-        if between is not None:
-            window |= {"$gte": between[0], "$lt": between[1]}
-        if before is not None:
-            window["$lte"] = before[0]
-            wanted |= _older(before)
-        if window:
-            wanted["at"] = window
-        rows = await self._database.find(COLLECTION, wanted, sort=NEWEST_FIRST, limit=limit, max_time_ms=5000)
+            found: list[Document] = [{"$match": meeting}, {"$limit": limit}]
+            rows = await self._database.aggregate(COLLECTION, [*_first(wanted), *found], max_time_ms=5000)
         return [from_document(row) for row in rows]
+
+    async def last_looked_at(
+        self,
+        scope: Scope,
+        *,
+        before: OrderKey | None = None,
+        names: Sequence[str] | None = None,
+        sks: Sequence[str] | None = None,
+        between: tuple[int, int] | None = None,
+    ) -> OrderKey | None:
+        """The last of those that a `page` with the same arguments and a filter looks at; None when that is all."""
+        keys: Document = {"_id": 1, "at": 1, "seq": 1}
+        pipeline = [
+            *_first(_wanted(scope, before, names, sks, between)),
+            {"$skip": MOST_LOOKED_AT - 1},
+            {"$project": keys},
+        ]
+        rows = await self._database.aggregate(COLLECTION, pipeline, max_time_ms=5000)
+        return (rows[0]["at"], rows[0]["seq"], bytes(rows[0]["_id"])) if rows else None
 
     async def between(
         self,
@@ -350,6 +364,38 @@ class Events:
         if not found:
             return 0  # a limit of nothing is an error to MongoDB
         return found - await self._database.count(COLLECTION, {"workspace": scope.workspace, **_SYSTEM}, limit=found)
+
+
+def _wanted(
+    scope: Scope,
+    before: OrderKey | None,
+    names: Sequence[str] | None,
+    sks: Sequence[str] | None,
+    between: tuple[int, int] | None,
+) -> Document:
+    if scope.subject is not None and sks is None:
+        raise Forbidden("This token opens one user's events only.")
+    wanted: Document = {"workspace": scope.workspace}
+    if sks is not None:
+        wanted["sk"] = {"$in": list(sks)}
+    else:
+        wanted |= OF_USERS
+    if names is not None:
+        wanted["name"] = {"$in": list(names)}
+    window: Document = {}
+    if between is not None:
+        window |= {"$gte": between[0], "$lt": between[1]}
+    if before is not None:
+        window["$lte"] = before[0]
+        wanted |= _older(before)
+    if window:
+        wanted["at"] = window
+    return wanted
+
+
+def _first(wanted: Document) -> list[Document]:
+    """The first MOST_LOOKED_AT of these events, the newest first; an index on names, of one user on `sk`, serves it."""
+    return [{"$match": wanted}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": MOST_LOOKED_AT}]
 
 
 def _between(scope: Scope, from_: int, to: int, sks: Sequence[str] | None, behind: OrderKey | None) -> Document:

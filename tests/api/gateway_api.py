@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from gateway.access.callers import Callers
 from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
 from gateway.api.context import Services
-from gateway.api.schema import build_schema
+from gateway.api.schema import Schema, build_schema
 from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
 from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
-from gateway.contract import Contract, load_contract
+from gateway.contract import Contract, EventDefinition, load_contract
 from gateway.flags import Flags
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
@@ -134,7 +135,8 @@ class Gateway:
             collaboration=Collaboration.of(database, self.clock),
             enrichments=self.enrichments,
         )
-        self.schema = build_schema(self.contract, added=self.plugged.host.graphql)
+        added = self.plugged.host.graphql
+        self.schema = build_schema(self.contract, added=added) if added else _built(self.contract)
         settings = Settings(env=self.env)  # type: ignore[arg-type]
         self.app = graphql_app(self.schema, self.services, settings)
         self._lease: Lease | None = None
@@ -306,11 +308,23 @@ class Socket:
         return event
 
 
+@cache
 def load_shop() -> Contract:
     """The shop with one map and the KPIs that are computed, so that tests can say what there is."""
     shop = load_contract(SHOP)
     kpis = {key: shop.kpis[key] for key in ("csat", "purchase_conversion", "session_length")}
     return replace(shop, journeys={"purchase": shop.journeys["purchase"]}, kpis=kpis)
+
+
+#: Schemas by the plan that is in them: to build one takes longer than most tests.
+_SCHEMAS: dict[frozenset[EventDefinition], Schema] = {}
+
+
+def _built(contract: Contract) -> Schema:
+    plan = frozenset(contract.events.values())
+    if plan not in _SCHEMAS:
+        _SCHEMAS[plan] = build_schema(contract)
+    return _SCHEMAS[plan]
 
 
 # -- messages -----------------------------------------------------------------------------------------------------

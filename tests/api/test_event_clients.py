@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.api.gateway_api import Gateway, track
 
-QUERY = """query($id: ID!) { node(id: $id) { ... on UntypedEvent {
+QUERY = """query($id: ID!) { node(id: $id) { ... on Event {
   at timestamp originalTimestamp sentAt receivedAt
   client { platform library libraryVersion app appVersion os osVersion browser browserVersion device country IP }
 } } }"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from graphql import (
 from gateway.api.schema import build_schema
 from tests.api.gateway_api import Gateway, load_shop, track
 
-SCHEMA = build_schema(load_shop())._schema
+# Two of the plan's events stand for all: the others are made in the same way.
+PLAN = {key: load_shop().events[key] for key in ("order_completed.1", "products_searched.1")}
+SCHEMA = build_schema(replace(load_shop(), events=PLAN))._schema
 
 ROLES: dict[str, frozenset[str]] = {
     "nothing": frozenset({"workspace:read"}),
@@ -54,6 +57,11 @@ TYPES = {
     "Event": "events own",
     "UntypedEvent": "events own",
     "EventClient": "events own",
+    "OrderCompletedEvent": "events own",
+    "OrderCompletedProperties": "events own",
+    "ProductValue": "events own",
+    "ProductsSearchedEvent": "events own",
+    "ProductsSearchedProperties": "events own",
     "Kpi": "kpis",
     "KpiResult": "kpis",
     "KpiStep": "kpis",
@@ -176,7 +184,8 @@ FIELDS = {
     "UserConnection.totalCount": "journeys own",
     "EventConnection.totalCount": "events own",
     **{
-        f"UntypedEvent.{name}": "events pii own"
+        f"{kind}.{name}": "events pii own"
+        for kind in ("Event", "UntypedEvent", "OrderCompletedEvent", "ProductsSearchedEvent")
         for name in ("properties", "traits", "context", "userId", "anonymousId")
     },
     "Kpi.lineage": "reader",
@@ -211,12 +220,15 @@ FIELDS = {
     **{f"{kind}Payload.errors": "" for kind in ("Proposal", "DataRequest", "AddObservation", "ReportDiscrepancy")},
     **{f"ContractProblem.{name}": "" for name in ("code", "path", "message", "hint")},
     "Event.properties": "events pii own",
+    "OrderCompletedEvent.user": "journeys own",
+    "ProductsSearchedEvent.user": "journeys own",
+    "ProductsSearchedProperties.query": "events pii own",
     "EventClient.ip": "events pii own",
 }
 # Ids and parts of lists and messages say nothing by themselves.
 OPEN = {"id", "cursor", "gap"}
 OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
-OPEN_TYPES |= {"RecordExposurePayload"}
+OPEN_TYPES |= {"RecordExposurePayload", "TrackReceipt"}
 
 VALUES = {
     "id": '"user_00000000000000000000000000000000"',

@@ -34,7 +34,7 @@ async def test_a_server_sends_an_event_and_finds_it(gateway: Gateway) -> None:
         messageId="m1",
     )
     assert (answer["verdict"], answer["errors"]) == ("ACCEPTED", [])
-    query = """query($id: ID!) { node(id: $id) { ... on UntypedEvent { name at type properties userId source messageId
+    query = """query($id: ID!) { node(id: $id) { ... on Event { name at type properties userId source messageId
         receivedAt context traits } } }"""
     assert (await gateway.ask(query, key, id=answer["eventId"]))["node"] == {
         "name": "Order Completed",

@@ -8,7 +8,7 @@ ME = """{ me { id eventCount sessionCount traits firstSeen lastSeen identities {
   journey(map: "purchase") { id run status stage { key label } nextStages { key }
     stageVisits { stage { key } enteredAt leftAt eventCount because { text rule events { name properties } } }
     because { text rule } startedAt lastActivityAt endedAt }
-  events { nodes { name properties user { id } ... on UntypedEvent { type messageId userId anonymousId } } totalCount }
+  events { nodes { name properties user { id } ... on Event { type messageId userId anonymousId } } totalCount }
   sessions { nodes { id start end durationSeconds eventCount entry exit user { id } } } } }"""
 
 

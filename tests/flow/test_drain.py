@@ -23,7 +23,7 @@ from tests.flow.doors import basic
 from tests.pace import PATIENCE
 
 WATCH = """subscription Watch($after: Cursor) {
-  eventStored(after: $after) { cursor gap { reason } event { ... on UntypedEvent { messageId } } }
+  eventStored(after: $after) { cursor gap { reason } event { ... on Event { messageId } } }
 }"""
 
 

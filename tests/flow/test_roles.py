@@ -20,7 +20,7 @@ from tests.flow.doors import basic
 from tests.flow.served import serve
 from tests.pace import PATIENCE
 
-WATCH = "subscription { eventStored { event { ... on UntypedEvent { messageId } } } }"
+WATCH = "subscription { eventStored { event { ... on Event { messageId } } } }"
 
 
 class Process:

@@ -16,7 +16,7 @@ from tests.flow.conftest import RunningGateway, free_port
 from tests.pace import PATIENCE
 
 CALLS = """query {
-  events(first: 50) { totalCount nodes { name at ... on UntypedEvent {
+  events(first: 50) { totalCount nodes { name at ... on Event {
     type userId anonymousId messageId source client { platform library libraryVersion }
   } } }
 }"""

@@ -28,7 +28,7 @@ async def test_post_to_subscriber(running: RunningGateway, capsys: pytest.Captur
     rate, seconds = 500, 15
     received: dict[str, float] = {}
     ready, done = asyncio.Event(), asyncio.Event()
-    query = EVENTS.replace("event { id name }", "event { ... on UntypedEvent { messageId } }")
+    query = EVENTS.replace("event { id name }", "event { ... on Event { messageId } }")
 
     async def watch() -> None:
         async with Client(transport=socket(running)) as session:
