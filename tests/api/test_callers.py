@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from gateway.access.callers import Callers
 from gateway.access.issuers import Issuers
 from gateway.api.sdl import sdl_route
+from gateway.api.served import ServedSchema
 from gateway.api.view import graphql_app
 from gateway.collect.tokens import token_routes
 from gateway.model.identity import Identity, Member
@@ -92,14 +93,15 @@ async def house(prepared: Database) -> AsyncIterator[House]:
         )
         gateway = Gateway(prepared, load_shop(), clock=doors.clock)
         services = replace(gateway.services, callers=Callers(doors.keyring, doors.tokens, issuers))
-        app = graphql_app(gateway.schema, services, Settings(env="production"))
+        schema = ServedSchema(gateway.services.contracts)
+        app = graphql_app(schema, services, Settings(env="production"))
         settings = Settings(env="production")
         rest = Starlette(
             routes=[
                 *token_routes(
                     doors.keyring, services.callers, doors.tokens, Identities(prepared), doors.suppressed, settings
                 ),
-                sdl_route(services.callers, settings),
+                sdl_route(services.callers, settings, schema),
             ]
         )
         await gateway.hub.start()
