@@ -190,7 +190,7 @@ class _Check:
             what = "the glossary has no word for this KPI"
             yield self._found("warning", "no-term", source, (), what, "add term: the key of a term in glossary.yaml")
         elif word is not None and self.contract.term(word) is None:
-            words = [*self.contract.glossary, *(term.name for term in self.contract.glossary.values())]
+            words = [*(term.name for term in self.contract.glossary.values()), *self.contract.glossary]
             meant = closest(word, words)
             fix = f"did you mean {meant!r}?" if meant else "add it to glossary.yaml"
             yield self._found("warning", "no-term", source, ("term",), f"the glossary has no term {shown(word)}", fix)

@@ -109,8 +109,12 @@ def _report_type(source: Source, place: Place, error: ValidationError, schema: J
 
 
 def _report_enum(source: Source, place: Place, error: ValidationError, schema: JsonSchema) -> None:
-    fix = did_you_mean(error.instance, schema["enum"], otherwise="use one of")
-    source.report(place, f"{shown(error.instance)} is not known", fix)
+    found = error.instance
+    if isinstance(found, list | dict):
+        what = "is a list" if isinstance(found, list) else "is a mapping of keys"
+        source.report(place, what, f"write one of {', '.join(schema['enum'])}")
+        return
+    source.report(place, f"{shown(found)} is not known", did_you_mean(found, schema["enum"], otherwise="use one of"))
 
 
 def _report_pattern(source: Source, place: Place, error: ValidationError, schema: JsonSchema) -> None:

@@ -132,6 +132,8 @@ def _compose(source: Source, text: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         if isinstance(error, _TooDeep):
             fix = "flatten it"
+        elif error.problem is not None and error.problem.endswith("got '?'"):
+            fix = "put a text with a question mark between { and } in quotes"
         what = ", ".join(part for part in (error.context, error.problem) if part)
         source.report((), f"not valid YAML: {what}", fix, line=mark.line + 1 if mark else 1)
     except yaml.reader.ReaderError as error:

@@ -47,6 +47,7 @@ class Contracts:
         self._versions = versions
         self._in_force = in_force
         self._looked_at = in_force.number
+        self._looking = asyncio.Lock()
         self._listeners: set[Listener] = set()
         #: The number of a newer version that this gateway cannot load, and works without.
         self.unreadable: int | None = None
@@ -87,6 +88,10 @@ class Contracts:
 
     async def look(self) -> bool:
         """Take over a newer version if there is one; says whether there was. Raises Unavailable."""
+        async with self._looking:  # of two looks at once, the older version must not come last
+            return await self._look()
+
+    async def _look(self) -> bool:
         if self._versions is None or await self._versions.newest_number() == self._looked_at:
             return False
         newest = await self._versions.newest()
@@ -94,7 +99,8 @@ class Contracts:
             return False  # somebody has dropped the database: what was is better than nothing
         self._looked_at = newest.number
         try:
-            contract = load_version(newest)
+            # In a thread: a plan of hundreds of events takes a second to read.
+            contract = await asyncio.to_thread(load_version, newest)
         except ContractError as error:
             self.unreadable = newest.number
             log.error(

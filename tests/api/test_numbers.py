@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.api.gateway_api import Gateway, track
+from gateway.contract import load_contract
+from gateway.store.database import Database
+from tests.api.gateway_api import SHOP, Gateway, track
 
 RESULT = """query($key: ID!, $range: RangeInput!, $points: Int) { kpi(key: $key) {
   key question unit better owners term target definition
@@ -56,6 +60,23 @@ async def test_every_kpi_of_the_contract_has_a_value(gateway: Gateway) -> None:
     assert (found["csat"]["value"], found["csat"]["n"], found["csat"]["steps"]) == (100.0, 1, [])
     # Four visits of a list, ann's and bob's of the day after (0 s and 600 s), and the survey.
     assert (found["session_length"]["value"], found["session_length"]["n"]) == (pytest.approx(600 / 7), 7)
+
+
+async def test_a_planned_kpi_says_so_and_has_no_value(database: Database) -> None:
+    shop = load_contract(SHOP)
+    gateway = Gateway(database, replace(shop, kpis={key: shop.kpis[key] for key in ("nps", "csat")}))
+    await gateway.prepare()
+    await gateway.send(track("Survey Response Submitted", 5, userId="bob", properties={"survey": "nps", "score": 10}))
+    query = """{ kpis { key status term definition breakdowns cadence thresholds { warning critical }
+        result(range: {last: "8w"}) { value n low high steps { key } series(points: 2) { value n } } } }"""
+    planned, live = (await gateway.ask(query, await gateway.api_key()))["kpis"]
+    assert (planned["status"], live["status"]) == ("PLANNED", "LIVE")
+    nothing = {"value": None, "n": 0}
+    assert planned["result"] == {**nothing, "low": None, "high": None, "steps": [], "series": [nothing, nothing]}
+    assert planned["term"] == "Net promoter score (NPS)"
+    assert "percentage of 9 and 10 minus the percentage of 0 to 6" in planned["definition"]
+    assert planned["thresholds"] == {"warning": 10, "critical": 0}
+    assert (planned["breakdowns"], planned["cadence"]) == (["client.country", "traits.plan"], "MONTHLY")
 
 
 CONSENT = """mutation($user: UserBy, $state: ConsentState!) { setConsent(input: {

@@ -252,7 +252,7 @@ async def test_a_folder_with_a_mistake_is_refused_and_nothing_happens(
     assert nowhere.returncode == 1
     assert "there is no such folder" in nowhere.stderr
     assert [row["_id"] for row in await database.find("contracts", {})] == [1]
-    assert one.graphql("{ journeyMaps { key } }")["journeyMaps"] == [{"key": "purchase"}]
+    assert one.graphql("{ journeyMaps { key } }")["journeyMaps"][0] == {"key": "purchase"}
 
 
 async def test_other_rules_under_the_same_version_are_refused(
@@ -325,7 +325,7 @@ async def test_versions_are_listed_and_shown(gateways: list[RunningGateway], fol
     assert "carts are for two" in one.command("contract", "list").stdout
     shown = json.loads(one.command("contract", "show", "--json").stdout)
     assert shown["files"]["journeys/purchase.yaml"] == (folder / "journeys" / "purchase.yaml").read_text()
-    assert "quantity" not in one.command("contract", "show", "1").stdout
+    assert MANY_ADDED not in one.command("contract", "show", "1").stdout
     missing = one.command("contract", "show", "3", check=False)
     assert missing.returncode == 1
     assert "no such version" in missing.stderr

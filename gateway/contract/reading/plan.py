@@ -82,7 +82,7 @@ def check_plan(properties: Source | None, events: Iterable[Source]) -> None:
         if properties is None or isinstance(properties.value, dict):
             _check_references(source, ("properties",), source.value.get("properties"), known)
         name, major = source.value.get("name"), source.value.get("major")
-        if isinstance(name, str) and isinstance(major, int) and not reported(source, ("name",)):
+        if isinstance(name, str) and isinstance(major, int) and _is_usable(name):
             _check_type_name(source, name, major, first)
 
 
@@ -152,11 +152,16 @@ def _check_name(source: Source, place: Place, name: object) -> bool:
     """Whether the API can call it something: letters and digits of ASCII, a letter first."""
     if not isinstance(name, str) or reported(source, place):
         return False
-    if re.fullmatch(r"[a-z][a-zA-Z0-9]*", camel(name)) and not re.search(r"[^\W_]", re.sub(r"[ -~]", "", name)):
+    if _is_usable(name):
         return True
     what = f"no name of GraphQL can be made of {shown(name)}"
     source.report(place, what, "begin with a letter from a to z, and use no other letters than these and digits")
     return False
+
+
+def _is_usable(name: str) -> bool:
+    foreign = re.sub(r"[ -~]", "", name)
+    return re.fullmatch(r"[a-z][a-zA-Z0-9]*", camel(name)) is not None and not re.search(r"[^\W_]", foreign)
 
 
 def _check_facets(source: Source, place: Place, entry: Mapping[str, Any]) -> None:

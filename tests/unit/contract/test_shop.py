@@ -56,13 +56,20 @@ def test_the_shop_has_a_funnel_a_score_and_a_session_kpi() -> None:
     assert length.unit == "seconds"
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*/*/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "shop").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_the_first_line_of_a_file_leads_editors_to_its_schema(path: Path) -> None:
     first, _, _ = path.read_text(encoding="utf-8").partition("\n")
     marker, _, target = first.partition("$schema=")
     assert marker == "# yaml-language-server: "
     assert (path.parent / target).resolve() in SCHEMAS
-    assert path.parent.name.startswith(Path(target).name.removesuffix(".schema.json"))
+    named_after = path.stem if path.parent.name == "shop" else path.parent.name
+    assert named_after.startswith(Path(target).name.removesuffix(".schema.json"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "shop").rglob("*.json")), ids=lambda path: path.stem)
+def test_an_example_leads_editors_to_its_schema(path: Path) -> None:
+    target = orjson.loads(path.read_bytes())["$schema"]
+    assert (path.parent / target).resolve() == ROOT / "meta" / "example.schema.json"
 
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
