@@ -52,9 +52,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Where the reading of all stored events is: behind (received ms, seq, id)."""
+    """Where the reading of all stored events is: behind this place in their order."""
 
-    received: int = -1
+    at: int = -(2**63)
     seq: int = 0
     id: bytes = b""
 
@@ -288,7 +288,7 @@ def _generation_id(number: int) -> str:
 
 
 def _generation_row(workspace: str, one: Generation) -> Document:
-    reading = None if one.reading is None else [one.reading.received, one.reading.seq, one.reading.id]
+    reading = None if one.reading is None else [one.reading.at, one.reading.seq, one.reading.id]
     row: Document = {"_id": _generation_id(one.number), "workspace": workspace, "kind": _GENERATION}
     return row | {
         "number": one.number,

@@ -61,29 +61,25 @@ class ColumnarRows:
             yield await self._database.find(EVENTS, wanted, projection=_FIELDS, max_time_ms=_DEADLINE_MS)
 
     async def stored(self, workspace: str, reading: Reading, *, limit: int) -> tuple[list[Document], Reading | None]:
-        """Events behind this place in the order they arrived, and where that ends; None: there are no more."""
+        """Events behind this place in their order, and where that ends; None: there are no more.
+
+        What is stored meanwhile before this place the feed still announces, as it does what is stored behind it.
+        """
         found: list[Document] = []
         while len(found) < limit:
-            received, seq, key = reading.received, reading.seq, reading.id
-            later: list[Document] = [
-                {"receivedAt": {"$gt": received}},
-                {"receivedAt": received, "seq": {"$gt": seq}},
-                {"receivedAt": received, "seq": seq, "_id": {"$gt": key}},
-            ]
-            wanted = {"workspace": workspace, **OF_USERS, "receivedAt": {"$gte": received}, "$or": later}
             size = min(_AT_ONCE, limit - len(found))
             rows = await self._database.find(
                 EVENTS,
-                wanted,
+                {"workspace": workspace, **OF_USERS, **_behind(reading.at, reading.seq, reading.id)},
                 projection=(*_FIELDS, "consent"),
-                sort=[("receivedAt", 1), ("seq", 1), ("_id", 1)],
+                sort=OLDEST_FIRST,
                 limit=size,
                 max_time_ms=_DEADLINE_MS,
             )
             found += rows
             if len(rows) < size:
                 return _counted(found), None
-            reading = Reading(rows[-1]["receivedAt"], rows[-1]["seq"], bytes(rows[-1]["_id"]))
+            reading = Reading(rows[-1]["at"], rows[-1]["seq"], bytes(rows[-1]["_id"]))
         return _counted(found), reading
 
     async def lag(self, workspace: str, after: Positions, heads: Positions, now: int) -> float:
@@ -136,13 +132,8 @@ class ColumnarRows:
         while True:
             wanted = _wanted(workspace, names, between)
             if position is not None:
-                at, seq, key = position
-                wanted["at"] = {"$gte": at, "$lt": between[1]}
-                wanted["$or"] = [
-                    {"at": {"$gt": at}},
-                    {"at": at, "seq": {"$gt": seq}},
-                    {"at": at, "seq": seq, "_id": {"$gt": key}},
-                ]
+                wanted |= _behind(*position)
+                wanted["at"]["$lt"] = between[1]
             rows = await self._database.find(
                 EVENTS, wanted, projection=projection, sort=OLDEST_FIRST, limit=_PAGE, max_time_ms=_DEADLINE_MS
             )
@@ -168,6 +159,12 @@ def projection(paths: Collection[str]) -> dict[str, int]:
 def _wanted(workspace: str, names: Collection[str], between: tuple[int, int]) -> Document:
     of = {"name": {"$in": sorted(names)}, "at": {"$gte": between[0], "$lt": between[1]}}
     return {"workspace": workspace, **of, **OF_USERS, **COUNTED}
+
+
+def _behind(at: int, seq: int, key: bytes) -> Document:
+    """Events behind this place in their order."""
+    later = [{"at": {"$gt": at}}, {"at": at, "seq": {"$gt": seq}}, {"at": at, "seq": seq, "_id": {"$gt": key}}]
+    return {"at": {"$gte": at}, "$or": later}
 
 
 def _counted(rows: list[Document]) -> list[Document]:

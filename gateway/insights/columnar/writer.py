@@ -2,8 +2,8 @@
 
 A flush reads what the feed announced behind its positions, writes one uniquely named part, then commits part and
 positions in one transaction under its epoch. Whatever fails in between leaves a file that no manifest names, which
-whoever writes next removes. A rebuild is a new generation: all that is stored, read in the order it arrived, then the
-feed from where it was when that began; the old generation is kept up and read until the new one has caught up.
+whoever writes next removes. A rebuild is a new generation: all that is stored, read in its order, then the feed from
+where it was when that began; the old generation is kept up and read until the new one has caught up.
 Merging and rewriting for erasures are turns of the same writer, so that none of them ever meets another.
 """
 
