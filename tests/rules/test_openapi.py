@@ -22,13 +22,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from gateway.api.schema import NO_CONTRACT
 from gateway.app.building import Gateway
 from gateway.app.cors import Cors
 from gateway.app.metrics import Metrics
 from gateway.app.roles import DUTIES
 from gateway.app.serving import build_app
 from gateway.app.spans import Spans
-from gateway.contract import find_schema_root, load_contract
+from gateway.pipeline.contracts import Contracts
 from gateway.plugin.configuring import Plugged
 from gateway.plugin.host import Host
 from gateway.settings import Settings
@@ -91,7 +92,7 @@ def doors() -> tuple[Starlette, ASGIApp]:
     """The application of role `all`, with nothing behind its doors: only whether they open is asked."""
     gateway = Mock(spec=Gateway)
     gateway.settings, gateway.duties = Settings(), DUTIES["all"]
-    gateway.contract = load_contract(find_schema_root() / "shop")
+    gateway.contracts = Contracts.fixed(NO_CONTRACT)
     gateway.metrics, gateway.spans = Metrics("all"), Spans()
     gateway.connectors = Mock(plugged=Plugged(Host()))
     outermost = build_app(gateway)
