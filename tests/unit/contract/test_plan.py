@@ -68,22 +68,22 @@ def test_an_event_holds_its_properties_down_to_the_last() -> None:
     ]
     assert event.json_schema()["properties"] == {
         "order_id": {"type": "string", "description": "Which order."},
-        "total": {"type": "number", "description": "What is paid.", "minimum": 0},
+        "total": {"type": ["number", "null"], "description": "What is paid.", "minimum": 0},
         "products": {
-            "type": "array",
+            "type": ["array", "null"],
             "description": "What was bought.",
             "items": {
                 "type": "object",
                 "description": "One product.",
                 "properties": {
                     "sku": {"type": "string", "description": "Its number.", "pattern": "^p-"},
-                    "size": {"type": "string", "description": "Its size.", "enum": ["s", "m"]},
+                    "size": {"type": ["string", "null"], "description": "Its size.", "enum": ["s", "m", None]},
                 },
                 "required": ["sku"],
             },
         },
         "tags": {
-            "type": "array",
+            "type": ["array", "null"],
             "description": "Words.",
             "items": {"type": "string", "description": "Words.", "maxLength": 20},
         },
