@@ -18,6 +18,7 @@ from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.flags import Flags
+from gateway.insights.asking import Questions
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.consistency import ConsistencyToken
@@ -63,6 +64,7 @@ class Services:
     plugged: Plugged
     alerts: Alerts
     asking: Asking
+    questions: Questions
     #: The enrichers of this process, by the name of the instance.
     enrichments: Mapping[str, Enrichments] = field(default_factory=dict)
 

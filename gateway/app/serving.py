@@ -37,6 +37,7 @@ from gateway.collect.tokens import token_routes
 from gateway.collect.vendors import vendor_routes
 from gateway.connectors.asking import Asking
 from gateway.console.pages import page_routes
+from gateway.insights.asking import Questions
 from gateway.store.alerts import Alerts
 
 __all__ = ["Serving", "build_app", "listen", "on_signals", "services_of", "serving"]
@@ -133,6 +134,7 @@ def services_of(gateway: Gateway) -> Services:
         enrichments=gateway.connectors.enrichments,
         alerts=Alerts(gateway.database),
         asking=Asking(gateway.database, gateway.clock),
+        questions=Questions.of(gateway.columnar.scans, gateway.database, gateway.clock),
         flags=gateway.connectors.flags,
     )
 
