@@ -340,7 +340,7 @@ def _sentence(
         of = (
             f"of step {given.breakdown.step}"
             if attribution == "STEP"
-            else f"of the {attribution.lower()} step with one"
+            else f"of the {attribution.lower()} step that has one"
         )
         of = "the same in all steps" if attribution == "ALL" else of
         top = given.breakdown.top or 25

@@ -35,6 +35,7 @@ from gateway.api.quarantine import (
 )
 from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
+from gateway.api.sequences import SequenceQuestions
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
 from gateway.errors import Forbidden
 from gateway.model.event import SYSTEM_TYPES
@@ -84,7 +85,7 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels):
+class Query(Funnels, SequenceQuestions):
     """The root of queries."""
 
     @field(
