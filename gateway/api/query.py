@@ -7,6 +7,7 @@ from typing import Annotated
 import strawberry
 
 from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
+from gateway.api.activity import ActivityQuestions
 from gateway.api.alerts import ALERTS, AlertConnection, alert_by, alert_page
 from gateway.api.clients import EVENTS
 from gateway.api.connections import COUNT_AT_MOST, DEFAULT_FIRST, After, First
@@ -37,6 +38,7 @@ from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
 from gateway.api.sequences import SequenceQuestions
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
+from gateway.api.visits import VisitQuestions
 from gateway.errors import Forbidden
 from gateway.model.event import SYSTEM_TYPES
 from gateway.plugin import ANYONE, Policy, Source, field
@@ -85,7 +87,7 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels, SequenceQuestions):
+class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions):
     """The root of queries."""
 
     @field(

@@ -281,8 +281,8 @@ async def _paths(context: Context, given: PathsInput) -> PathsAnswer:
     where = asked.words(anchor) if anchor else f"the {'first' if direction is Direction.FROM else 'last'} event"
     every = "every" if totals else "the first" if direction is Direction.FROM or anchor else "the last"
     sentence = (
-        f"{words}. Paths {direction.lower()} {every} {where} of each, {depth} columns, the {top} most frequent events of "
-        f"each, all others as other; repeats right after each other are {'one' if collapse else 'kept'}"
+        f"{words}. Paths {direction.lower()} {every} {where} of each, {depth} columns, the {top} most frequent events "
+        f"of each, all others as other; repeats right after each other are {'one' if collapse else 'kept'}"
         f"{'' if given.window is None else f'; at most {given.window} from the anchor'}. {_CONSENT}"
     )
     found = answer.found
