@@ -18,6 +18,7 @@ from gateway.api.deliveries import DELIVERIES, DeliveryConnection, DeliveryStatu
 from gateway.api.derivation import DERIVATION, DerivationState
 from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
+from gateway.api.frictions import FrictionQuestions
 from gateway.api.funnels import Funnels
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
 from gateway.api.journeys import as_node as journey_node
@@ -87,7 +88,7 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions):
+class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions):
     """The root of queries."""
 
     @field(

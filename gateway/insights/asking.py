@@ -27,6 +27,7 @@ from gateway.model.scope import Scope
 from gateway.store.database import Database
 from gateway.store.known import Known
 from gateway.store.measures import Measures
+from gateway.store.stage_visits import VisitRows, stage_visits
 from gateway.store.users import Users as StoredUsers
 
 T = TypeVar("T")
@@ -128,6 +129,10 @@ class Questions:
     def of(cls, scans: Scans, database: Database, clock: Clock) -> Questions:
         """What one process needs for them."""
         return cls(scans, Measures(database), Known(database), StoredUsers(database), clock)
+
+    async def visits(self, scope: Scope, map_key: str, between: tuple[int, int]) -> VisitRows:
+        """Stage visits of the runs that began in [start, end) ms, for friction. Raises TooLarge."""
+        return await stage_visits(self.scans.database, scope, map_key, between)
 
     async def ask(
         self,

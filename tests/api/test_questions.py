@@ -169,3 +169,33 @@ async def test_what_is_wrong_is_named(gateway: Gateway) -> None:
     error = await gateway.refusal(query, key, input={"range": {"last": "52w"}, "interval": "HOUR"})
     assert error["extensions"]["code"] == "TOO_LARGE"
     assert "Ask for longer intervals" in error["extensions"]["hint"]
+
+
+async def test_friction(gateway: Gateway) -> None:
+    await gateway.send(
+        track("Product List Viewed", 3 * DAY, userId="ann"),
+        track("Product Added", 3 * DAY - 5, userId="ann"),
+        track("Payment Failed", 3 * DAY - 6, userId="ann"),
+        track("Payment Failed", 3 * DAY - 7, userId="ann"),
+        track("Order Completed", 3 * DAY - 8, userId="ann"),
+        track("Product List Viewed", 3 * DAY, userId="bob"),
+    )
+    fields = f"""stages {{ key visits people open dropped {{ hits n }} withError {{ hits n }} withRepeat {{ hits }}
+      errors repeats lasted {{ n mean }} {USERS} errorUsers {{ totalCount }} }}"""
+    found = await asked(
+        gateway, "friction", "FrictionInput", fields, map="purchase", errors=[{"event": "Payment Failed"}]
+    )
+    journeys = "{ journeys { nodes { stageVisits { stage { key } } } } }"
+    visited = (await gateway.ask(journeys, await gateway.api_key()))["journeys"]["nodes"]
+    counts = {one["key"]: one["visits"] for one in found["stages"]}
+    for key, count in counts.items():
+        assert count == sum(visit["stage"]["key"] == key for one in visited for visit in one["stageVisits"])
+    with_errors = [one for one in found["stages"] if one["errors"]]
+    assert [(one["errors"], one["repeats"], one["errorUsers"]["totalCount"]) for one in with_errors] == [(2, 1, 1)]
+    assert sum(one["open"] for one in found["stages"]) == 1
+    error = await gateway.refusal(
+        "query($input: FrictionInput!) { friction(input: $input) { hash } }",
+        await gateway.api_key(),
+        input={**WEEK, "map": "nowhere"},
+    )
+    assert error["extensions"]["argument"] == "map"
