@@ -387,7 +387,7 @@ class _Cut:
     def __init__(self, kind: str, given: CalendarInput) -> None:
         self.asked = Asked(kind, given.range)
         self.zone = zone_of(given.time_zone)
-        self.interval = Interval((given.interval or CalendarInterval.DAY).value)
+        self.interval = Interval((given.interval or CalendarInterval.DAY).name)
         within(len(given.events or ()), 0, 0, MOST_EVENTS, "events")
         self.rules = self.asked.events(given.events, "events")
         self.asked.said = {"zone": self.zone.key, "interval": self.interval, "all": not self.rules}
@@ -435,7 +435,7 @@ _TrendFound = tuple[Calendar, list[tuple[int | None, Trend]]]
 
 async def _trend(context: Context, given: TrendInput) -> TrendAnswer:
     cut = _Cut("trend", given)
-    statistic = Statistic((given.statistic or TrendStatistic.COUNT).value)
+    statistic = Statistic((given.statistic or TrendStatistic.COUNT).name)
     of_value = statistic in (Statistic.SUM, Statistic.MEAN, Statistic.PERCENTILE)
     if of_value != bool(given.value):
         raise InvalidInput("`value` goes with SUM, MEAN and PERCENTILE.", path="value")
@@ -575,10 +575,10 @@ async def _retention(context: Context, given: RetentionInput) -> RetentionAnswer
         if not 1 <= len(getattr(given, name)) <= MOST_EVENTS:
             raise InvalidInput(f"`{name}` names 1 to {MOST_EVENTS} events.", path=name)
     start, back = asked.events(given.start, "start"), asked.events(given.back, "back")
-    interval = Interval((given.interval or CalendarInterval.DAY).value)
+    interval = Interval((given.interval or CalendarInterval.DAY).name)
     buckets = within(given.buckets, 7, 1, MOST_BUCKETS, "buckets")
-    kind = Retained((given.kind or RetentionKind.N_DAY).value)
-    clock = Clock((given.clock or RetentionClock.ROLLING).value)
+    kind = Retained((given.kind or RetentionKind.N_DAY).name)
+    clock = Clock((given.clock or RetentionClock.ROLLING).name)
     first_ever = given.first_ever is not False
     brackets = _brackets(given.brackets)
     asked.said = {

@@ -231,9 +231,9 @@ async def _answered(context: Context, given: FunnelInput) -> Result:
         asked.rule(step, f"steps.{place}")
     exclusions = _exclusions(asked, given)
     window = duration(given.window, "window")
-    order = Order((given.order or FunnelOrder.ORDERED).value)
-    counting = Counting((given.counting or FunnelCounting.UNIQUES).value)
-    re_entry = ReEntry((given.re_entry or FunnelReEntry.BEST_ATTEMPT).value)
+    order = Order((given.order or FunnelOrder.ORDERED).name)
+    counting = Counting((given.counting or FunnelCounting.UNIQUES).name)
+    re_entry = ReEntry((given.re_entry or FunnelReEntry.BEST_ATTEMPT).name)
     tolerance = within(given.tolerance_ms, 0, 0, MOST_TOLERANCE_MS, "toleranceMs")
     breakdown = _breakdown(asked, given.breakdown)
     optional = [bool(step.optional) for step in given.steps]
@@ -298,7 +298,7 @@ def _breakdown(asked: Asked, given: FunnelBreakdownInput | None) -> Breakdown | 
     if given is None:
         return None
     asked.break_down(given.by)
-    attribution = Attribution((given.attribution or FunnelAttribution.FIRST).value)
+    attribution = Attribution((given.attribution or FunnelAttribution.FIRST).name)
     if (given.step is not None) != (attribution is Attribution.STEP):
         raise InvalidInput("`step` goes with the attribution STEP.", path="breakdown.step")
     top = within(given.top, 25, 1, MOST_TOP, "top")
@@ -336,7 +336,7 @@ def _sentence(
     if given.tolerance_ms:
         said += f" A step may be {given.tolerance_ms} ms before the one before it."
     if given.breakdown is not None:
-        attribution = (given.breakdown.attribution or FunnelAttribution.FIRST).value
+        attribution = (given.breakdown.attribution or FunnelAttribution.FIRST).name
         of = (
             f"of step {given.breakdown.step}"
             if attribution == "STEP"

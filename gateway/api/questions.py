@@ -20,7 +20,7 @@ from gateway.api.scalars import DateTime, iso
 from gateway.api.users import User, load_user
 from gateway.contract import Condition, EventRule, parse_duration
 from gateway.contract.hashing import content_hash
-from gateway.contract.rules import OPERATORS, Operator, kind_of
+from gateway.contract.rules import OPERATORS, kind_of
 from gateway.contract.shape import closest
 from gateway.errors import Forbidden, InvalidInput
 from gateway.insights.asking import Answer, By, Gathered, Reading, in_words
@@ -107,7 +107,7 @@ class ByInput:
 
 def unit_of(given: QuestionUnit | None, otherwise: Unit) -> Unit:
     """The kernel's word for it."""
-    return otherwise if given is None else Unit(given.value)
+    return otherwise if given is None else Unit(given.name)
 
 
 @dataclass(slots=True)
@@ -240,7 +240,7 @@ def _condition(given: ConditionInput, argument: str) -> Condition:
     if len(said) != 1 or not given.property:
         raise InvalidInput(f"A condition names a property and exactly one of {', '.join(OPERATORS)}.", path=argument)
     ((name, value),) = said.items()
-    op = cast(Operator, name)
+    op = name
     if op == "in":
         value = tuple(value) if isinstance(value, list) else ()
         good = bool(value) and all(kind_of(one) is not None for one in value)

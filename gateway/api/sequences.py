@@ -253,7 +253,7 @@ async def _paths(context: Context, given: PathsInput) -> PathsAnswer:
     asked, unit, words = _asked("paths", given)
     within(len(given.anchor or ()), 0, 0, MOST_EVENTS, "anchor")
     anchor = asked.events(given.anchor, "anchor")
-    direction = Direction((given.direction or PathDirection.FROM).value)
+    direction = Direction((given.direction or PathDirection.FROM).name)
     depth, top = within(given.depth, 5, 1, MOST_DEPTH, "depth"), within(given.top, 10, 1, MOST_NODES, "top")
     window, totals, collapse = duration(given.window, "window"), bool(given.totals), given.collapse is not False
     options = [direction, depth, top, window, totals, collapse, len(anchor)]

@@ -104,7 +104,7 @@ class Answer(Generic[T]):
         if behind is not None:
             # Codes are in the order of the first halves of ids.
             start = int(np.searchsorted(self.users.high[people], np.uint64(int(behind[:16], 16)), side="right"))
-        return self.users.ids(people[start : start + limit])
+        return self.users.ids(people[start : start + limit].tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +208,10 @@ class Questions:
         codes = distinct(scanned.user)
         found: dict[int, object] = {}
         for start in range(0, len(codes), _AT_ONCE):
-            some = codes[start : start + _AT_ONCE]
+            some = codes[start : start + _AT_ONCE].tolist()
             ids = scanned.ids_of(some)
             values = await self._users.traits(scope, ids, path)
-            found |= {code: values[one] for code, one in zip(some.tolist(), ids, strict=True) if one in values}
+            found |= {code: values[one] for code, one in zip(some, ids, strict=True) if one in values}
         return found
 
     # -- words -------------------------------------------------------------------------------------------------
