@@ -19,6 +19,7 @@ from gateway.contract import Contract
 from gateway.contract.lineage import Lineage
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.flags import Flags
+from gateway.insights.asking import Questions
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.consistency import ConsistencyToken
@@ -70,6 +71,7 @@ class Services:
     auditor: Auditor
     asking: Asking
     collaboration: Collaboration
+    questions: Questions
     #: The enrichers of this process, by the name of the instance.
     enrichments: Mapping[str, Enrichments] = field(default_factory=dict)
 

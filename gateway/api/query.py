@@ -9,6 +9,7 @@ import strawberry
 
 from gateway.api import contract_query
 from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
+from gateway.api.activity import ActivityQuestions
 from gateway.api.alerts import ALERTS, AlertConnection, alert_by, alert_page
 from gateway.api.audit import AUDIT, InstrumentationAudit, instrumentation_audit
 from gateway.api.catalog import CATALOG, CatalogConnection, catalog_page
@@ -21,6 +22,8 @@ from gateway.api.deliveries import DELIVERIES, DeliveryConnection, DeliveryStatu
 from gateway.api.derivation import DERIVATION, DerivationState
 from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
+from gateway.api.frictions import FrictionQuestions
+from gateway.api.funnels import Funnels
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
 from gateway.api.journeys import as_node as journey_node
 from gateway.api.kpis import KPIS, Kpi, RangeInput
@@ -39,7 +42,9 @@ from gateway.api.quarantine import (
 )
 from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
+from gateway.api.sequences import SequenceQuestions
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
+from gateway.api.visits import VisitQuestions
 from gateway.errors import Forbidden
 from gateway.model.event import SYSTEM_TYPES
 from gateway.plugin import ANYONE, Policy, Source, field
@@ -89,7 +94,7 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query:
+class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions):
     """The root of queries."""
 
     @field(

@@ -37,6 +37,7 @@ from gateway.collect.tokens import token_routes
 from gateway.collect.vendors import vendor_routes
 from gateway.connectors.asking import Asking
 from gateway.console.pages import page_routes
+from gateway.insights.asking import Questions
 from gateway.quality.auditing import Auditor
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
@@ -138,6 +139,7 @@ def services_of(gateway: Gateway) -> Services:
         auditor=Auditor(gateway.database),
         asking=Asking(gateway.database, gateway.clock),
         collaboration=gateway.collaboration,
+        questions=Questions.of(gateway.columnar.scans, gateway.database, gateway.clock),
         flags=gateway.connectors.flags,
     )
 

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from gateway.contract.rules import kind_of, property_at
 from gateway.model.identity import lane_of
 from gateway.model.journey import Journey, JourneyStatus, Session, StageVisit, UserState
 from gateway.model.scope import Scope
 from gateway.store import database as db
 from gateway.store.database import Database, Document, UpdateMany, UpdateOne
-from gateway.store.events import escaped, readable
+from gateway.store.events import escaped, escaped_path, readable
 from gateway.store.identities import IDENTITIES
 
 USERS = "users"
@@ -286,6 +287,16 @@ class Users:
         """Users by their id of now."""
         states = await self.states(scope.workspace, users)
         return {user: stored.state for user, stored in states.items() if stored.state is not None}
+
+    async def traits(self, scope: Scope, users: Collection[str], path: str) -> dict[str, object]:
+        """The value of one trait, by a dotted path, of those of these users who have it."""
+        rows = await self._database.find(
+            USERS,
+            {"workspace": scope.workspace, "_id": {"$in": list(users)}},
+            projection={f"traits.{escaped_path(path)}": 1},
+        )
+        found = {row["_id"]: property_at(readable(row.get("traits") or {}), tuple(path.split("."))) for row in rows}
+        return {user: value for user, value in found.items() if kind_of(value) is not None}
 
     async def page(self, scope: Scope, *, limit: int, before: tuple[int, str] | None) -> list[UserState]:
         """Users, the last seen first, behind the position (last seen, id)."""

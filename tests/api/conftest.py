@@ -19,6 +19,7 @@ async def gateway(database: Database) -> AsyncIterator[Gateway]:
     await gateway.hub.start()
     yield gateway
     await gateway.hub.stop()
+    await gateway.close()
 
 
 @pytest.fixture(scope="session")
@@ -30,5 +31,6 @@ async def idle_gateway(mongo_uri: str) -> AsyncIterator[Gateway]:
     await gateway.hub.start()
     yield gateway
     await gateway.hub.stop()
+    await gateway.close()
     await database.drop_database()
     await database.close()

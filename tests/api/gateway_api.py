@@ -26,6 +26,10 @@ from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, EventDefinition, load_contract
 from gateway.flags import Flags
+from gateway.insights.asking import Questions
+from gateway.insights.columnar.engine import Engine
+from gateway.insights.columnar.scan import Scans
+from gateway.insights.columnar.users import Directory
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.identity import Identity
@@ -108,6 +112,9 @@ class Gateway:
         self.lanes = Lanes(database)
         self.deriver = Deriver(database, Derivation.of(database, Contracts.fixed(self.contract)), self.clock)
         self.hub = Hub(Feed(database), Events(database), SECRET)
+        # Without parts: everything is read from MongoDB, as in a gateway that has just started.
+        self.engine, self.directory = Engine(None, threads=1, memory_mb=256, at_once=1), Directory(database, self.clock)
+        self.scans = Scans(database, None, self.engine, self.directory, self.clock)
         self.services = Services(
             contracts=Contracts.fixed(self.contract),
             events=self.events,
@@ -133,6 +140,7 @@ class Gateway:
             auditor=Auditor(database),
             asking=Asking(database, self.clock),
             collaboration=Collaboration.of(database, self.clock),
+            questions=Questions.of(self.scans, database, self.clock),
             enrichments=self.enrichments,
         )
         added = self.plugged.host.graphql
@@ -145,6 +153,11 @@ class Gateway:
     async def prepare(self) -> None:
         await collections.prepare(self.database)
         await self.lanes.prepare()
+
+    async def close(self) -> None:
+        """Let the threads and streams of questions go."""
+        await self.directory.close()
+        await asyncio.to_thread(self.engine.close)
 
     # -- callers ------------------------------------------------------------------------------------------------
 

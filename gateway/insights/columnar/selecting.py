@@ -31,7 +31,7 @@ MOST_VALUES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Events that one of `rules` matches and whose `at` is in [start, end) ms.
+    """Events that one of `rules` matches, or whose name is one of `others`, and whose `at` is in [start, end) ms.
 
     `numbers` and `labels` are dotted paths of properties: numbers come as doubles, labels as codes for the scalars that
     are there. `columns` are labels of the event itself, and come as `@platform`.
@@ -42,15 +42,16 @@ class Selection:
     columns: tuple[Column, ...] = ()
     numbers: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.rules:
+        if not (self.rules or self.others):
             raise InvalidInput("A question needs at least one event.")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its events, each once, in the order of the rules."""
-        return tuple(dict.fromkeys(rule.event for rule in self.rules))
+        """The names of its events, each once, in the order of the rules and of the others."""
+        return tuple(dict.fromkeys((*(rule.event for rule in self.rules), *self.others)))
 
     @property
     def paths(self) -> set[str]:
@@ -153,7 +154,8 @@ def _select(selection: Selection, asked: Asked, labels: Mapping[str, str], *, wi
     listed = ", ".join(f"{place}::VARCHAR" for place in places.values())
     start, end = (asked.add(bound) for bound in selection.between)
     columns = [f"(list_position([{listed}], name) - 1)::USMALLINT AS n", "who", "at_ms", "seq"]
-    kept = [f"name = {places[rule.event]}" for rule in selection.rules if not rule.where]
+    always = dict.fromkeys((*(rule.event for rule in selection.rules if not rule.where), *selection.others))
+    kept = [f"name = {places[name]}" for name in always]
     for place in _conditional(selection):
         rule = selection.rules[place]
         tests = " AND ".join(holds(condition, asked) for condition in rule.where)
@@ -212,7 +214,7 @@ def from_documents(rows: Sequence[Document], workspace: str, selection: Selectio
     """The selected ones of these events as MongoDB has them, with their ids."""
     places = {name: place for place, name in enumerate(selection.names)}
     conditional = _conditional(selection)
-    always = {rule.event for rule in selection.rules if not rule.where}
+    always = {rule.event for rule in selection.rules if not rule.where} | {*selection.others}
     values = {label: _Values() for label in labels_of(selection)}
     kept: list[Document] = []
     matches: dict[int, list[bool]] = {place: [] for place in conditional}

@@ -1,0 +1,348 @@
+"""From a question to the arrays that a kernel reads, and from its answer back to people.
+
+Whoever asks says which events count (`Reading`) and what is to be worked out of them; the events are scanned, coded and
+counted in worker threads, within the deadline of a scan. An answer is remembered until something has come that may
+change it: an event, a merge, a split, an erasure, a word about consent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar, cast
+
+import numpy as np
+
+from gateway.clock import Clock
+from gateway.contract import Contract, EventRule
+from gateway.contract.rules import kind_of
+from gateway.contract.shape import closest
+from gateway.errors import InvalidInput
+from gateway.insights.columnar.scan import Scanned, Scans, Version
+from gateway.insights.columnar.selecting import Column, Scalar, Selection
+from gateway.insights.columnar.users import Users
+from gateway.insights.kernels.events import NONE, Events, Ints, Longs, by_gap, distinct
+from gateway.model.scope import Scope
+from gateway.store.database import Database
+from gateway.store.known import Known
+from gateway.store.measures import Measures
+from gateway.store.stage_visits import VisitRows, stage_visits
+from gateway.store.users import Users as StoredUsers
+
+T = TypeVar("T")
+
+#: Rules that one question may have: each is a bit of an int64.
+MOST_RULES = 60
+#: An answer is given again for so long, so that what changes with time alone (`open`, `complete`) is not older.
+REMEMBERED_MS = 60_000
+_REMEMBERED_ROWS = 4_000_000
+_DENSE = 1 << 16
+_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """What an answer is broken down by: a property of the events, what their sender's client is, a trait of users.
+
+    `key` is a dotted path; of a client one of the columns of a scan.
+    """
+
+    kind: Literal["property", "client", "trait"]
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Which events a question is about: those that one of `rules` matches, with `at` in [start, end) ms.
+
+    `others`: all other events as well, with codes of their own. `sessions`: events carry the number of their session,
+    for which all events are looked at. `value` is the path of the number that counts.
+    """
+
+    rules: tuple[EventRule, ...]
+    between: tuple[int, int]
+    others: bool = False
+    sessions: bool = False
+    value: str | None = None
+    by: By | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.rules) > MOST_RULES:
+            raise InvalidInput(
+                f"The question names {len(self.rules)} events; at most {MOST_RULES} are possible.",
+                hint="Ask several questions.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a kernel reads. `codes[r]` are the codes of the events that rule r matches; `names` is what each code is
+    called, `values` what each number of the breakdown stands for, sorted."""
+
+    events: Events
+    codes: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+    values: tuple[Scalar, ...]
+    users: Users
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What was found as of `as_of` ms; `names` and `values` as `Gathered` has them. `rows` events were looked at."""
+
+    found: T
+    as_of: int
+    rows: int
+    names: tuple[str, ...]
+    values: tuple[Scalar, ...]
+    users: Users
+
+    def page(self, people: Ints, limit: int, behind: str | None = None) -> list[str]:
+        """Ids of some users (codes, each once, ascending), in the order of ids, from behind one of them."""
+        start = 0
+        if behind is not None:
+            # Codes are in the order of the first halves of ids.
+            start = int(np.searchsorted(self.users.high[people], np.uint64(int(behind[:16], 16)), side="right"))
+        return self.users.ids(people[start : start + limit].tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    answer: Answer[Any]
+    version: Version
+    denying: frozenset[str]
+
+
+class Questions:
+    """Questions of all callers of one process."""
+
+    def __init__(self, scans: Scans, measures: Measures, known: Known, users: StoredUsers, clock: Clock) -> None:
+        self.scans = scans
+        self._measures = measures
+        self._known = known
+        self._users = users
+        self._clock = clock
+        self._remembered: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
+
+    @classmethod
+    def of(cls, scans: Scans, database: Database, clock: Clock) -> Questions:
+        """What one process needs for them."""
+        return cls(scans, Measures(database), Known(database), StoredUsers(database), clock)
+
+    async def visits(self, scope: Scope, map_key: str, between: tuple[int, int]) -> VisitRows:
+        """Stage visits of the runs that began in [start, end) ms, for friction. Raises TooLarge."""
+        return await stage_visits(self.scans.database, scope, map_key, between)
+
+    async def ask(
+        self,
+        scope: Scope,
+        key: str,
+        reading: Callable[[int], Reading],
+        work: Callable[[Gathered, int], T],
+    ) -> Answer[T]:
+        """The answer as of now, or the same as of a moment ago when nothing has come since.
+
+        `key` stands for everything that was asked (see `gateway.contract.hashing.content_hash`). `reading` and `work`
+        get the moment (ms) as of which they answer; nothing later is read. `work` runs in a thread. Raises
+        InvalidInput, TooLarge, and Unavailable when it takes too long or too many wait.
+        """
+        place = (scope.workspace, key)
+        if (known := await self._again(scope, place)) is not None:
+            return cast("Answer[T]", known)
+        began, as_of = self._clock.monotonic(), self._clock.now()
+        denying = (await self._measures.denying(scope)).users
+        wanted = reading(as_of)
+        start, end = wanted.between
+        wanted = replace(wanted, between=(min(start, as_of + 1), min(end, as_of + 1)))
+        scanned = await self.scans.scan(scope, await self._selection(scope, wanted))
+        traits = None
+        if wanted.by is not None and wanted.by.kind == "trait":
+            traits = await self._traits(scope, scanned, wanted.by.key)
+
+        def worked(_: object) -> tuple[Gathered, T]:
+            gathered = gather(scanned, wanted, traits)
+            return gathered, work(gathered, as_of)
+
+        left = max(0.001, self.scans.limits.seconds - (self._clock.monotonic() - began))
+        gathered, found = await self.scans.engine.run(worked, seconds=left)
+        answer = Answer(found, as_of, len(scanned), gathered.names, gathered.values, gathered.users)
+        self._remember(place, _Remembered(answer, scanned.version, denying))
+        return answer
+
+    async def _again(self, scope: Scope, place: tuple[str, str]) -> Answer[Any] | None:
+        known = self._remembered.get(place)
+        if known is None or not 0 <= self._clock.now() - known.answer.as_of < REMEMBERED_MS:
+            return None
+        users = await self.scans.directory.users(scope.workspace)
+        same = users is known.answer.users and await self.scans.version(scope) == known.version
+        if not same or (await self._measures.denying(scope)).users != known.denying:
+            return None
+        return known.answer
+
+    def _remember(self, place: tuple[str, str], one: _Remembered) -> None:
+        self._remembered.pop(place, None)
+        if one.answer.rows <= _REMEMBERED_ROWS // 2:
+            self._remembered[place] = one
+        # Arrays of an answer are about as long as what was scanned; one row at least, so that the number is bounded.
+        while sum(max(1_000, each.answer.rows) for each in self._remembered.values()) > _REMEMBERED_ROWS:
+            self._remembered.popitem(last=False)
+
+    async def _selection(self, scope: Scope, wanted: Reading) -> Selection:
+        others: tuple[str, ...] = ()
+        if wanted.others or wanted.sessions:
+            others = tuple(await self._known.names(scope.workspace))
+        by = wanted.by
+        return Selection(
+            rules=wanted.rules,
+            # A name that nothing has, where there is no event at all.
+            others=others if others or wanted.rules else ("",),
+            between=wanted.between,
+            numbers=() if wanted.value is None else (wanted.value,),
+            labels=(by.key,) if by is not None and by.kind == "property" else (),
+            columns=(cast("Column", by.key),) if by is not None and by.kind == "client" else (),
+        )
+
+    async def _traits(self, scope: Scope, scanned: Scanned, path: str) -> dict[int, object]:
+        """The trait of each user who has it, by the user's code."""
+        codes = distinct(scanned.user)
+        found: dict[int, object] = {}
+        for start in range(0, len(codes), _AT_ONCE):
+            some = codes[start : start + _AT_ONCE].tolist()
+            ids = scanned.ids_of(some)
+            values = await self._users.traits(scope, ids, path)
+            found |= {code: values[one] for code, one in zip(some, ids, strict=True) if one in values}
+        return found
+
+    # -- words -------------------------------------------------------------------------------------------------
+
+    async def check(
+        self,
+        scope: Scope,
+        contract: Contract,
+        rules: Sequence[tuple[str, EventRule]],
+        properties: Collection[tuple[str, str]] = (),
+    ) -> None:
+        """Whether there are such events and such properties of them: planned, or stored. `rules` come with the path of
+        their argument; `properties`, as (argument, path), must be known of one of these events.
+
+        Raises InvalidInput with what was probably meant.
+        """
+        names = await self._known.names(scope.workspace)
+        planned = {one.name for one in contract.events.values()}
+        for argument, rule in rules:
+            if rule.event not in planned and rule.event not in names:
+                raise _unknown(f"There is no event {rule.event!r}.", rule.event, {*planned, *names}, argument)
+        for argument, rule in rules:
+            for condition in rule.where:
+                await self._check_property(scope, contract, [rule.event], condition.property, f"{argument}.where")
+        events = list(dict.fromkeys(rule.event for _, rule in rules)) or names
+        for argument, path in properties:
+            await self._check_property(scope, contract, events, path, argument)
+
+    async def _check_property(
+        self, scope: Scope, contract: Contract, events: Sequence[str], path: str, argument: str
+    ) -> None:
+        known = {one.key for event in contract.events.values() if event.name in events for one in event.properties}
+        if path.partition(".")[0] in known:
+            return
+        for event in events:
+            known |= await self._known.properties(scope.workspace, event)
+            if path in known:
+                return
+        for event in events:
+            if await self._known.occurs(scope.workspace, event, path):
+                return
+        said = f"{events[0]!r} has" if len(events) == 1 else "None of the events has"
+        no = "no" if len(events) == 1 else "a"
+        raise _unknown(f"{said} {no} property {path!r}.", path, known, argument)
+
+
+def _unknown(message: str, word: str, known: Collection[str], argument: str) -> InvalidInput:
+    meant = closest(word, sorted(known))
+    some = ", ".join(sorted(known)[:20]) or "none yet"
+    hint = f"Did you mean {meant!r}?" if meant else f"Known: {some}."
+    return InvalidInput(message, hint=hint, path=argument)
+
+
+# -- in a worker thread -------------------------------------------------------------------------------------------
+
+
+def gather(scanned: Scanned, wanted: Reading, traits: dict[int, object] | None = None) -> Gathered:
+    """A scan as kernels read it. An event that several rules match has a code of its own, which all of them name."""
+    mask = np.zeros(len(scanned), np.int64)
+    for place in range(len(wanted.rules)):
+        mask |= scanned.matches[place].astype(np.int64) << place
+    kinds, masks = _numbered(mask)
+    code, keys = _numbered(scanned.name.astype(np.int64) * max(1, len(masks)) + kinds)
+    of_code = masks[keys % max(1, len(masks))]
+    values: tuple[Scalar, ...] = ()
+    breakdown: Ints | None = None
+    if wanted.by is not None:
+        breakdown, values = _breakdown(scanned, wanted.by, traits)
+    value = None if wanted.value is None else scanned.numbers[wanted.value]
+    events = Events(scanned.user, scanned.at, code, value, None, breakdown)
+    if wanted.sessions:
+        events = replace(events, session=by_gap(events))
+    if wanted.sessions and not wanted.others:
+        events = events.take(mask > 0)
+    names = tuple(
+        _called(scanned.names[int(key) // len(masks)], int(found), wanted.rules)
+        for key, found in zip(keys, of_code, strict=True)
+    )
+    codes = tuple(tuple(np.flatnonzero(of_code >> place & 1).tolist()) or (NONE,) for place in range(len(wanted.rules)))
+    return Gathered(events, codes, names, values, scanned.users)
+
+
+def in_words(rule: EventRule) -> str:
+    """`Order Completed (total gt 100)`."""
+    said = " and ".join(f"{one.property} {one.op} {_told(one.value)}" for one in rule.where)
+    return f"{rule.event} ({said})" if said else rule.event
+
+
+def _told(value: object) -> str:
+    if isinstance(value, tuple):
+        return " or ".join(map(_told, value))
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+
+
+def _called(name: str, mask: int, rules: tuple[EventRule, ...]) -> str:
+    """An event by its name, and by the conditions that it meets."""
+    met = dict.fromkeys(in_words(rule) for place, rule in enumerate(rules) if rule.where and mask >> place & 1)
+    return " + ".join(met) or name
+
+
+def _numbered(keys: Longs) -> tuple[Longs, Longs]:
+    """Numbers from 0 on, the same for the same key and rising with it; the keys by number."""
+    if not len(keys):
+        return keys, keys
+    highest = int(keys.max())
+    if highest > max(_DENSE, len(keys)):
+        found, numbers = np.unique(keys, return_inverse=True)
+        return numbers.astype(np.int64), found
+    there = np.zeros(highest + 1, np.bool_)
+    there[keys] = True
+    return (np.cumsum(there) - 1)[keys], np.flatnonzero(there)
+
+
+def _breakdown(scanned: Scanned, by: By, traits: dict[int, object] | None) -> tuple[Ints, tuple[Scalar, ...]]:
+    """The numbers of the values, in their order, so that ties are always the same."""
+    if by.kind == "trait":
+        assert traits is not None
+        told = {(kind_of(value), value): cast("Scalar", value) for value in traits.values()}
+        ranked = sorted(told, key=_rank)
+        place = {key: number for number, key in enumerate(ranked)}
+        codes, number = np.unique(scanned.user, return_inverse=True)
+        of_user = [place[(kind_of(traits[one]), traits[one])] if one in traits else NONE for one in codes.tolist()]
+        return np.array(of_user, np.int64)[number], tuple(told[key] for key in ranked)
+    label = f"@{by.key}" if by.kind == "client" else by.key
+    values = scanned.values.get(label, [])
+    order = sorted(range(len(values)), key=lambda place: _rank((kind_of(values[place]), values[place])))
+    rank = np.full(len(values) + 1, NONE, np.int64)  # the last one is for those without
+    rank[order] = np.arange(len(values))
+    return rank[scanned.labels[label]], tuple(values[place] for place in order)
+
+
+def _rank(key: tuple[str | None, object]) -> tuple[str, Any]:
+    kind, value = key
+    return str(kind), 0 if value is None else value
