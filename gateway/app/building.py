@@ -302,7 +302,7 @@ async def _build(
     connectors = Connectors.of(made, database, intake=intake, deriver=deriver, privacy=privacy, clock=clock)
     disk = DiskGuard(database, intake, settings.disk_free_percent)
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
-    watch.plugins = {failure.plugin: failure.message for failure in connectors.plugged.failures}
+    watch.plugins = [f"{failure.plugin}: {failure.message}" for failure in connectors.plugged.failures]
     metrics.watch(watch.gauges)
     return Gateway(
         settings=settings,

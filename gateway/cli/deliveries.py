@@ -47,7 +47,7 @@ def list_(workspace: str, destination: str | None, status: str, limit: int, as_j
         print_json({"destinations": places, "deliveries": rows})
         return
     for place in places:
-        why = f": {place['reason']} {place['hint']}".rstrip() if place["reason"] else ""
+        why = f": {place['reason'].rstrip('.')}. {place['hint']}".rstrip() if place["reason"] else ""
         owed = ", ".join(f"{place[state]} {state}" for state in ("pending", "waiting", "dead"))
         click.echo(f"{place['name']:<16} {place['state']}, {place['behind']} behind, {owed}{why}")
     for row in rows:
