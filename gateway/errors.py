@@ -19,7 +19,7 @@ GatewayError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 
@@ -137,6 +137,11 @@ class PluginFailure:
     fix: str
     retryable: bool = False
     trace_id: str | None = None
+
+    def log_fields(self) -> dict[str, str | bool]:
+        """The record as fields of a line of the log (where `message` is taken)."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"reason" if name == "message" else name: value for name, value in named.items() if value is not None}
 
 
 class PluginError(OperatorError):

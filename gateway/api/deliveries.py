@@ -169,6 +169,12 @@ class DeliveryDestination:
         policy=DELIVERIES,
         description="How long ago the oldest of them was announced, in seconds; 0 when there is none.",
     )
+    configured: bool = attribute(
+        source=Source.loader("plugins"),
+        policy=DELIVERIES,
+        description="Whether the settings of the process that answers have it. What is not in them gets nothing, and "
+        "erasures wait to be told to it, until `journey-gateway deliveries forget` drops it.",
+    )
     pending: int = attribute(
         source=Source.many("lane_items", "instance"), policy=DELIVERIES, description="How many are tried again."
     )
@@ -329,9 +335,11 @@ async def destinations(context: Context, only: str | None) -> list[DeliveryDesti
     deliveries, workspace = context.services.asking.deliveries, context.scope.workspace
     behind = await deliveries.behind(workspace, context.services.clock.now())
     counts = await deliveries.items.counts(workspace)
+    configured = {one.name for one in context.services.plugged.by_workspace(workspace)}
     return [
         DeliveryDestination(
             standing=one,
+            configured=one.instance in configured,
             behind=behind.get(one.instance, (0, 0.0))[0],
             lag_seconds=behind.get(one.instance, (0, 0.0))[1],
             **{state: counts.get(one.instance, {}).get(state, 0) for state in ("pending", "waiting", "dead")},

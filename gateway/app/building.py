@@ -354,7 +354,7 @@ async def _build(
     )
     disk = DiskGuard(database, intake, settings.disk_free_percent)
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
-    watch.plugins = {failure.plugin: failure.message for failure in connectors.plugged.failures}
+    watch.plugins = [f"{failure.plugin}: {failure.message}" for failure in connectors.plugged.failures]
     columnar = Columnar.of(settings, database, clock)
     metrics.watch(watch.gauges)
     metrics.watch(columnar.gauges)

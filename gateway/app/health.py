@@ -75,8 +75,8 @@ class Watch:
         self._failing: frozenset[str] | None = None
         self._began = monotonic()
         self._behind: float | None = None
-        #: What is wrong with plugins, by plugin or instance; told, and no reason to send nobody here.
-        self.plugins: dict[str, str] = {}
+        #: What is wrong with plugins and instances; told, and no reason to send nobody here.
+        self.plugins: list[str] = []
         self.draining = False
         self.late_seconds = 0.0
         #: Codes of refusals with their numbers; whoever serves puts its own here.
@@ -144,7 +144,7 @@ class Watch:
         if self._duties.collects or self._duties.answers:
             checks["disk"] = {"ok": True} if self._disk.reason is None else _bad(self._disk.reason)
         if self.plugins:
-            checks["plugins"] = _bad("; ".join(f"{name}: {said}" for name, said in self.plugins.items()))
+            checks["plugins"] = _bad("; ".join(self.plugins))
         checks["accepting"] = _bad("the process stops") if self.draining else {"ok": True}
         return checks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,8 @@ from gateway.errors import InvalidInput
 from gateway.model.identity import Identity
 from gateway.model.scope import Scope
 from gateway.pipeline.times import parse_time
-from gateway.settings import read_settings
+from gateway.plugin.configuring import WORKSPACE
+from gateway.settings import Settings, read_settings
 from gateway.store.database import Document
 from gateway.store.identities import Identities
 from gateway.store.lane_items import DeadFilter
@@ -47,9 +49,11 @@ def list_(workspace: str, destination: str | None, status: str, limit: int, as_j
         print_json({"destinations": places, "deliveries": rows})
         return
     for place in places:
-        why = f": {place['reason']} {place['hint']}".rstrip() if place["reason"] else ""
+        why = f": {place['reason'].rstrip('.')}. {place['hint']}".rstrip() if place["reason"] else ""
         owed = ", ".join(f"{place[state]} {state}" for state in ("pending", "waiting", "dead"))
         click.echo(f"{place['name']:<16} {place['state']}, {place['behind']} behind, {owed}{why}")
+        if not place["configured"]:
+            click.echo(f"{'':<16} is not in the settings: `deliveries forget {place['name']}` drops what it is owed")
     for row in rows:
         said = row["reason"] or "not tried yet"
         click.echo(f"{row['since']}  {row['destination']:<16} {row['what']:<24} {row['attempts']} tries  {said}")
@@ -97,10 +101,50 @@ def replay(
             click.echo("There are more: run the same again.", err=True)
 
 
+@deliveries.command()
+@click.argument("destination")
+@click.option("--workspace", default="main", show_default=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(destination: str, workspace: str, yes: bool) -> None:
+    """Drop DESTINATION, which is gone from the settings, with all that it has not got.
+
+    Until then what happens is kept ready for it, and erasures wait to be told to it. Should it come back under the same
+    name, it begins anew.
+
+    \b
+    Examples:
+      journey-gateway deliveries forget old-crm
+    """
+    if destination in _configured(read_settings(), workspace):
+        raise click.UsageError(f"{destination} is in the settings: take [connectors.{destination}] out first.")
+    if not yes:
+        click.confirm(f"Drop {destination} and what it has not got?", abort=True)
+    gone = asyncio.run(_forget(workspace, destination))
+    owed = gone["lane_items"] + gone["dead_letters"]
+    click.echo(f"{destination} is forgotten, with {owed} that it had not got")
+
+
+def _configured(settings: Settings, workspace: str) -> set[str]:
+    """Names of the instances that the settings enable for a workspace."""
+    tables = settings.connectors.values.items()
+    return {
+        name
+        for name, table in tables
+        if table.get("workspace", WORKSPACE) == workspace and table.get("enabled", True) is not False
+    }
+
+
+async def _forget(workspace: str, destination: str) -> Mapping[str, int]:
+    async with open_store(read_settings()) as (database, clock):
+        return await Asking(database, clock).forget(Scope.system(workspace), destination)
+
+
 async def _list(
     workspace: str, destination: str | None, status: str, limit: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    async with open_store(read_settings()) as (database, clock):
+    settings = read_settings()
+    configured = _configured(settings, workspace)
+    async with open_store(settings) as (database, clock):
         all_of = Asking(database, clock).deliveries
         behind, counts = await all_of.behind(workspace, clock.now()), await all_of.items.counts(workspace)
         places = [
@@ -108,6 +152,7 @@ async def _list(
                 "name": one.instance,
                 "connector": one.connector,
                 "state": one.state,
+                "configured": one.instance in configured,
                 "behind": behind.get(one.instance, (0, 0.0))[0],
                 **{state: counts.get(one.instance, {}).get(state, 0) for state in STATUSES},
                 "reason": one.reason,

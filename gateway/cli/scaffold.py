@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from gateway.plugin.host import installed
+
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}\Z")
 _KINDS = ("destination", "webhook", "pull", "enricher", "flags", "alerts")
@@ -28,6 +30,8 @@ def new(name: str, kind: str, into: Path) -> None:
     """
     if not _NAME.match(name):
         raise click.UsageError(f"{name!r} cannot be the name of a plugin: use a-z, 0-9 and _, a letter first.")
+    if name in installed():
+        raise click.UsageError(f"A plugin named {name!r} is installed already, and two of one name are refused.")
     folder = into / name
     if folder.exists():
         raise click.UsageError(f"{folder} exists already.")

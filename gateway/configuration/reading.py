@@ -241,7 +241,9 @@ class Reader(Generic[T]):
         except tomllib.TOMLDecodeError as error:
             said = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|(end of document))\)", str(error), re.DOTALL)
             message, line = (said[1], said[2] or text.count("\n") + 1) if said else (str(error), 1)
-            found.problem(f"{shown}:{line}: {message}.", "This is not TOML. Texts stand in quotes, lists in brackets.")
+            twice = message.startswith("Cannot ")  # declare or overwrite: what is there already
+            hint = "A name stands once: rename or join them." if twice else "Texts stand in quotes, lists in brackets."
+            found.problem(f"{shown}:{line}: {message}.", f"This is not TOML. {hint}")
             return path
         self._document(found, document, shown, path.parent, _lines(text))
         return path

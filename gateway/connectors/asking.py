@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.clock import Clock, random_id
 from gateway.errors import InvalidInput, NotFound
 from gateway.model.scope import Scope
+from gateway.store.alerts import Alerts
 from gateway.store.database import Database
 from gateway.store.deliveries import Deliveries
 from gateway.store.events import Events
@@ -38,10 +40,22 @@ class Asking:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self.deliveries = Deliveries(database)
+        self._alerts = Alerts(database)
         self._replays = Replays(database)
         self._events = Events(database)
         self._identities = Identities(database)
         self._clock = clock
+
+    async def forget(self, scope: Scope, instance: str) -> Mapping[str, int]:
+        """Drop an instance that is gone from the settings, with all it was owed; rows deleted, by collection.
+
+        Raises NotFound for one that is not known.
+        """
+        if await self.deliveries.standing(scope.workspace, instance) is None:
+            raise NotFound(f"No destination {instance!r} is known.", hint="`deliveries list` shows them.")
+        gone = await self.deliveries.forget(scope.workspace, instance)
+        await self._alerts.resolve(scope.workspace, f"connector/{instance}", self._clock)
+        return gone
 
     async def dead_letters(self, scope: Scope, wanted: DeadFilter, *, limit: int, dry_run: bool) -> Asked:
         """Try dead letters again, the newest first, as if for the first time. Raises InvalidInput."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from gateway.connectors.threads import Blocked, ConnectorThread, Late
 from gateway.errors import SetupError
 from gateway.model.identity import digest
 from gateway.plugin import AlertChannel, Capabilities, Connector, Destination, FlagProvider, Health, Secret
+from gateway.plugin.configuration import secrets_in
 
 _OPEN_SECONDS = 30.0
 _CHECK_SECONDS = 15.0
@@ -94,26 +94,12 @@ class Instance:
 
     def secrets(self) -> list[str]:
         """The values of its secrets, for what must not show them."""
-        return [value for secret in _secrets(self.connector.config) if (value := _revealed(secret))]
-
-
-def _secrets(value: Any) -> Iterator[Secret]:
-    if isinstance(value, Secret):
-        yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _secrets(getattr(value, name))
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _secrets(one)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for one in value:
-            yield from _secrets(one)
+        return [value for _, secret in secrets_in(self.connector.config) if (value := _revealed(secret))]
 
 
 def _fingerprints(config: Any) -> list[bytes]:
     """Of the secrets' values: a new secret behind the same reference is another configuration."""
-    return [hashlib.sha256(_revealed(one).encode()).digest() for one in _secrets(config)]
+    return [hashlib.sha256(_revealed(one).encode()).digest() for _, one in secrets_in(config)]
 
 
 def _revealed(secret: Secret) -> str:

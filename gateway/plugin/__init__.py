@@ -16,7 +16,7 @@ from gateway.model.response import Answer as SurveyAnswer
 from gateway.model.response import Response
 from gateway.model.wire import message_of, wire_time
 from gateway.plugin.capabilities import Capabilities, Kind
-from gateway.plugin.configuration import Config, Secret
+from gateway.plugin.configuration import BaseUrl, Config, Secret
 from gateway.plugin.connectors import (
     API_VERSION,
     AlertChannel,
@@ -70,6 +70,7 @@ __all__ = [
     "AlertChannel",
     "Answer",
     "AuthFailed",
+    "BaseUrl",
     "Capabilities",
     "Challenge",
     "Clock",

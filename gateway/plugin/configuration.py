@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -20,6 +20,7 @@ from gateway.errors import SetupError
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z|file:.+\Z")
 _HIDDEN = "********"
+_BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s/?#]+)*/?\Z")
 
 
 class Secret:
@@ -89,3 +90,30 @@ class Config(BaseModel):
     """What every connector's configuration derives from: unknown keys are mistakes, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def secrets_in(value: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    """Every secret of a configuration, however deep, with the keys that lead to it."""
+    if isinstance(value, Secret):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from secrets_in(getattr(value, name), *path, name)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from secrets_in(one, *path, str(name))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for at, one in enumerate(value):
+            yield from secrets_in(one, *path, str(at))
+
+
+def _base_url(value: str) -> str:
+    if not _BASE_URL.match(value):
+        raise ValueError("an address begins with https:// (or http://) and has no blank, no `?` and no credentials")
+    return value.rstrip("/")
+
+
+#: An address that paths are added to, as a connector's setting: read with or without a slash at its end, kept without.
+BaseUrl: TypeAlias = Annotated[
+    str, AfterValidator(_base_url), Field(json_schema_extra={"pattern": r"^https?://[^\s/?#@]+(/[^\s/?#]+)*/?$"})
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.configuration import Tables
-from gateway.errors import PluginFailure
-from gateway.plugin.configuration import Config
+from gateway.errors import PluginFailure, SetupError
+from gateway.plugin.configuration import Config, secrets_in
 from gateway.plugin.connectors import Connector
 from gateway.plugin.host import Host
 
@@ -107,6 +108,12 @@ def _configure(name: str, table: Mapping[str, Any], tables: Tables, host: Host) 
         return failed(
             lines, f"`journey-gateway plugin check {name}` shows its settings.", *first, version=kind.manifest.version
         )
+    for path, secret in secrets_in(config):
+        try:
+            secret.reveal()
+        except SetupError as error:
+            said = f"{'.'.join((name, *path))}: {error.message}"
+            return failed(said, error.hint or "", *path, version=kind.manifest.version)
     return Configured(
         name,
         base.workspace,
@@ -128,7 +135,18 @@ def _common_problem(table: Mapping[str, Any]) -> tuple[str, str] | None:
         value = table.get(key, [])
         if not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
             return key, "It must be a list of texts."
+    for one in table.get("allow_hosts", []):
+        if not one or ("/" in one and not _is_network(one)):
+            return "allow_hosts", f"{one!r} is neither a host nor a network: such as erp.internal, or 10.1.0.0/16."
     return None
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_connector(use: str, host: Host) -> tuple[str, str]:
@@ -157,5 +175,8 @@ def _said(error: ValidationError, model: type[Config], name: str) -> tuple[str, 
             message = f"unknown key; {meant}"
         elif problem["type"] == "missing":
             message = "missing"
-        sentences.append(f"{'.'.join((name, *path))}: {message}.")
+        elif problem["type"] == "string_pattern_mismatch" and (field := model.model_fields.get(path[0])):
+            said = (field.description or "").rstrip(".")
+            message = f"it does not have the form of what it is{f': {said}' if said else ''}"
+        sentences.append(f"{'.'.join((name, *path))}: {message}{'' if message.endswith('?') else '.'}")
     return " ".join(sentences), first

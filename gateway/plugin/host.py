@@ -13,7 +13,9 @@ import importlib.util
 import inspect
 import logging
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +34,8 @@ log = logging.getLogger("gateway.plugins")
 
 #: Module names of one-file plugins begin so.
 _FOLDER = "gateway_plugins_dir"
+#: How long a plugin may take to be imported, or to answer a hook.
+HOOK_SECONDS = 30.0
 
 Value = TypeVar("Value")
 
@@ -179,10 +183,12 @@ class Host:
             for name, spec in vars(hooks).items()
             if getattr(spec, f"{PROJECT}_spec", None) is not None
         }
+        marked = False
         for name in dir(plugin.module):
             function = getattr(plugin.module, name)
             if getattr(function, f"{PROJECT}_impl", None) is None:
                 continue
+            marked = True
             place = _place(function)
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -196,6 +202,9 @@ class Host:
                 raise _wrong(
                     plugin, name, f"{place}: {name} must not be asynchronous.", "Write `def`, not `async def`."
                 )
+        if not marked:
+            said = f"None of its functions is marked as a hook ({plugin.origin})."
+            raise _wrong(plugin, "register", said, "Put @hookimpl of gateway.plugin above register_connectors.")
 
     def _ask(self, plugin: Plugin) -> None:
         """What the plugin registers, checked."""
@@ -227,7 +236,7 @@ class Host:
         began = monotonic()
         said = "ended"
         try:
-            return call()
+            return _in_time(call)
         except BaseException as error:
             said = type(error).__name__
             raise
@@ -241,10 +250,30 @@ class Host:
 
     def _fail(self, plugin: Plugin) -> None:
         assert plugin.failure is not None
-        log.error(
-            "plugin left out",
-            extra={"plugin": plugin.name, "operation": plugin.failure.operation, "reason": plugin.failure.message},
-        )
+        log.error("plugin left out", extra=plugin.failure.log_fields())
+
+
+def _in_time(call: Callable[[], Value]) -> Value:
+    """What it returns or raises; when it does neither in time it is left to itself, in a thread that ends nothing."""
+    outcome: Future[Value] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="plugin", daemon=True).start()
+    try:
+        return outcome.result(HOOK_SECONDS)
+    except TimeoutError:
+        if outcome.done():
+            raise  # its own
+        raise _Late from None
+
+
+class _Late(Exception):
+    """A plugin did not come to an end."""
 
 
 def _files(folder: Path | None) -> list[_Found]:
@@ -299,7 +328,11 @@ def _cannot_choose(name: str, candidates: list[_Found], available: Iterable[str]
 def _failure(plugin: Plugin, operation: str, error: BaseException) -> PluginFailure:
     if isinstance(error, PluginError):
         return error.failure
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, _Late):
+        message = f"It has not come to an end within {HOOK_SECONDS:g} s."
+        fix = "It must not wait or work there: what takes time belongs into `open`."
+        category = "bug"
+    elif isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
         message = f"The package {missing} is missing."
         fix = f"Install it, or the plugin's extra: pip install 'journey-gateway[{plugin.name}]'"

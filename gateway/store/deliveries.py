@@ -13,12 +13,13 @@ from typing import Literal
 
 from gateway.model.identity import LANES
 from gateway.store.database import Database, Document, Session, UpdateOne
-from gateway.store.lane_items import Changes, LaneItems
+from gateway.store.lane_items import DEAD, ITEMS, Changes, LaneItems
 from gateway.store.lanes import COLLECTION as LANES_COLLECTION
 from gateway.store.lanes import FEED, LeaseLost, feed_id
 
 CURSORS = "delivery_cursors"
 DESTINATIONS = "destinations"
+_REPLAYS = "replays"
 
 #: `delivering`; `broken`: nothing gets through, one probe at a time; `paused`: its credentials are refused.
 State = Literal["delivering", "broken", "paused"]
@@ -144,6 +145,16 @@ class Deliveries:
         done = await self._database.bulk_write(CURSORS, list(operations), session=session)
         if done.matched < len(moves):
             raise LeaseLost("Another process delivers from a lane now.")
+
+    async def forget(self, workspace: str, instance: str) -> dict[str, int]:
+        """Take away all that is kept for an instance: rows deleted, by collection. A running one loses its cursors."""
+        wanted = {"workspace": workspace, "instance": instance}
+
+        async def transact(session: Session) -> dict[str, int]:
+            places = (DESTINATIONS, CURSORS, ITEMS, DEAD, _REPLAYS)
+            return {place: await self._database.delete_many(place, wanted, session=session) for place in places}
+
+        return await self._database.with_transaction(transact)
 
     # -- states -------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from gateway.clock import ServerClock
+from gateway.connectors.asking import Asking
+from gateway.errors import NotFound
 from gateway.model.event import EventType
 from gateway.model.identity import Identity, user_id_of
 from gateway.model.scope import Scope
@@ -12,6 +16,7 @@ from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.plugin import Delivered, Item, ItemResult, Rejected, Retry
 from gateway.store.database import Database
+from gateway.store.deliveries import Deliveries
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.quarantine import Quarantine
@@ -81,6 +86,26 @@ async def test_erasure_clears_rows_and_letters_and_asks_the_destination(database
         receipt = await database.find_one("erasures", {})
         assert receipt is not None
         assert receipt["counts"]["dead_letters"] == 2
+
+
+async def test_an_erasure_waits_for_an_instance_that_is_gone_until_it_is_forgotten(database: Database) -> None:
+    async with Stage(database, instance(capable(erases=True), "old"), patience=ENDLESS).running() as stage:
+        await stage.store(event(1))
+        await until(lambda: recorder(stage, "old").names)
+    deliveries = Deliveries(database)
+    assert await deliveries.items.ask_to_erase(WORKSPACE, "e1", 1, ["ada"], 0) == 1
+    async with Stage(database, instance(name="new"), patience=ENDLESS).running() as stage:
+        await stage.store(event(2))
+        await until(lambda: recorder(stage, "new").names == ["ada 2"])
+        assert [row["kind"] for row in await stage.rows()] == ["erase"]
+        gone = await Asking(database, ServerClock()).forget(Scope.system(WORKSPACE), "old")
+        assert (gone["destinations"], gone["lane_items"], gone["delivery_cursors"]) == (1, 1, 16)
+        assert await deliveries.items.ask_to_erase(WORKSPACE, "e2", 1, ["ada"], 0) == 0
+        assert not await stage.rows()
+        await stage.store(event(3))
+        await until(lambda: recorder(stage, "new").names == ["ada 2", "ada 3"])
+        with pytest.raises(NotFound):
+            await Asking(database, ServerClock()).forget(Scope.system(WORKSPACE), "old")
 
 
 async def tried(stage: Stage, count: int) -> bool:

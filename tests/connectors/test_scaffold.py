@@ -52,6 +52,8 @@ def test_nothing_is_overwritten_and_names_are_checked(tmp_path: Path) -> None:
     done = called("new", "acme", "--kind", "pull", "--into", str(tmp_path))
     assert (done.exit_code, "exists already" in done.output) == (2, True)
     assert list((tmp_path / "acme").iterdir()) == []
+    done = called("new", "webhook", "--kind", "pull", "--into", str(tmp_path))
+    assert (done.exit_code, "installed already" in done.output) == (2, True)
     assert called("new", "Acme-1", "--kind", "pull", "--into", str(tmp_path)).exit_code == 2
 
 

@@ -47,6 +47,24 @@ async def test_an_operator_sees_what_was_given_up_and_sends_it_again(operator: R
     assert again["destinations"][0]["dead"] == 0
 
 
+async def test_what_is_gone_from_the_settings_is_shown_and_forgotten(operator: RunningGateway) -> None:
+    def told(*arguments: str, check: bool = True) -> str:
+        done = operator.command("deliveries", *arguments, check=check)
+        return done.stdout + done.stderr
+
+    assert "is not in the settings: `deliveries forget crm`" in await asyncio.to_thread(told, "list")
+    operator.environment |= {"GATEWAY_CONNECTORS__CRM__USE": "webhook"}
+    assert "not in the settings" not in await asyncio.to_thread(told, "list")
+    refused = await asyncio.to_thread(lambda: told("forget", "crm", "--yes", check=False))
+    assert "take [connectors.crm] out first" in refused
+    operator.environment |= {"GATEWAY_CONNECTORS__CRM__ENABLED": "false"}
+    assert "crm is forgotten, with 1 that it had not got" in await asyncio.to_thread(told, "forget", "crm", "--yes")
+    assert json.loads(await asyncio.to_thread(told, "list", "--json")) == {"destinations": [], "deliveries": []}
+    assert "No destination 'crm' is known." in await asyncio.to_thread(
+        lambda: told("forget", "crm", "--yes", check=False)
+    )
+
+
 async def test_a_span_of_the_log_needs_its_bounds(operator: RunningGateway) -> None:
     done = await asyncio.to_thread(operator.command, "deliveries", "replay", "--log", check=False)
     assert done.returncode == 2

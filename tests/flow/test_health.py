@@ -151,11 +151,11 @@ async def test_plugins_in_trouble_are_told_as_such(served: Served, caplog: pytes
     watch = served.gateway.watch
     await watch.look()
     caplog.set_level(logging.INFO, "gateway.app")
-    watch.plugins["crm"] = "it does not start"
+    watch.plugins += ["crm: it does not start", "crm: nor does its second instance"]
     try:
         await watch.look()
     finally:
-        del watch.plugins["crm"]
+        watch.plugins.clear()
         await watch.look()
     assert caplog.messages == ["plugins are in trouble", "the process is ready"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.plugin import Answer, Config, Health, Http, ItemResult, Secret, Throttled, result_of, retry_after
+from gateway.plugin import Answer, BaseUrl, Config, Health, Http, ItemResult, Secret, Throttled, result_of, retry_after
 
 VERSION = "1.0.0"
 DOCS = "plugins/hubspot/README.md"
@@ -19,9 +19,7 @@ class HubspotConfig(Config):
     """Whose HubSpot."""
 
     token: Secret = Field(description="The access token of a private app.")
-    base_url: str = Field(
-        default="https://api.hubapi.com", pattern=r"^https?://[^\s/]+$", description="Where HubSpot's API is."
-    )
+    base_url: BaseUrl = Field(default="https://api.hubapi.com", description="Where HubSpot's API is.")
 
 
 async def ask(http: Http, config: HubspotConfig, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:

@@ -11,6 +11,7 @@ from gateway.plugin import (
     Alert,
     AlertChannel,
     Answer,
+    BaseUrl,
     Config,
     Delivered,
     Duplicate,
@@ -32,9 +33,7 @@ _EXCERPT = 200
 class JiraConfig(Config):
     """Which Jira, who asks, and where issues go."""
 
-    url: str = Field(
-        pattern=r"^https?://\S+[^/\s]$", description="Jira's address, such as `https://acme.atlassian.net`."
-    )
+    url: BaseUrl = Field(description="Jira's address, such as `https://acme.atlassian.net`.")
     email: str | None = Field(default=None, min_length=3, description="Jira Cloud: whose API token it is.")
     token: Secret = Field(description="An API token (with `email`), or a personal access token of Jira Data Center.")
     project: str = Field(pattern=r"^[A-Z][A-Z0-9_]{1,39}$", description="The key of the project, such as OPS.")

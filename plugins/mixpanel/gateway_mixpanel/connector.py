@@ -13,6 +13,7 @@ from pydantic import Field
 
 from gateway.plugin import (
     Answer,
+    BaseUrl,
     Capabilities,
     Config,
     Context,
@@ -61,10 +62,8 @@ class MixpanelConfig(Config):
     secret: Secret = Field(description="The service account's secret.")
     region: Region = Field(default="us", description="Where the project's data lives: us, eu or in.")
     gzip: bool = Field(default=True, description="Whether requests are packed.")
-    base_url: str | None = Field(
-        default=None,
-        pattern=r"^https?://[^\s/]+$",
-        description="Another address in place of the region's, such as a proxy's.",
+    base_url: BaseUrl | None = Field(
+        default=None, description="Another address in place of the region's, such as a proxy's."
     )
 
 

@@ -12,6 +12,7 @@ from gateway.plugin import (
     AlertChannel,
     Answer,
     AuthFailed,
+    BaseUrl,
     Config,
     Delivered,
     Duplicate,
@@ -58,9 +59,7 @@ class SlackConfig(Config):
     webhook_url: Secret | None = Field(default=None, description="The address of an incoming webhook; it is a secret.")
     token: Secret | None = Field(default=None, description="An app's bot token, with the scope chat:write.")
     channel: str | None = Field(default=None, min_length=1, description="The channel's id or name, with `token`.")
-    api_url: str = Field(
-        default="https://slack.com/api", pattern=r"^https?://\S+$", description="Where Slack's Web API is."
-    )
+    api_url: BaseUrl = Field(default="https://slack.com/api", description="Where Slack's Web API is.")
 
     @model_validator(mode="after")
     def _one_way(self) -> SlackConfig:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from gateway.plugin import (
     Answer,
+    BaseUrl,
     Config,
     Context,
     Denied,
@@ -55,9 +56,7 @@ class TypeformConfig(Config):
     webhook_secret: Secret | None = Field(default=None, description="The secret that webhooks are signed with.")
     old_webhook_secret: Secret | None = Field(default=None, description="The one before, while it is being changed.")
     region: Region = Field(default="us", description="Where the account's data lives: us, eu, or eu2 (typeform.eu).")
-    base_url: str | None = Field(
-        default=None, pattern=r"^https?://[^\s/]+$", description="Another address in place of the region's."
-    )
+    base_url: BaseUrl | None = Field(default=None, description="Another address in place of the region's.")
     user_field: str = Field(default="user_id", description="The hidden field that holds the userId.")
     anonymous_field: str = Field(default="anonymous_id", description="The hidden field that holds the anonymousId.")
     touchpoint_field: str = Field(default="touchpoint", description="The hidden field that says where it was asked.")

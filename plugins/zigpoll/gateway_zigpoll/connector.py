@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from gateway.plugin import (
     Answer,
+    BaseUrl,
     Config,
     Denied,
     Health,
@@ -43,9 +44,7 @@ class ZigpollConfig(Config):
     api_key: Secret = Field(description="A private key (Integrations, Private Keys).")
     account_id: str | None = Field(default=None, min_length=1, description="All polls of this account.")
     poll_id: str | None = Field(default=None, min_length=1, description="Only this poll.")
-    base_url: str = Field(
-        default="https://v1.zigpoll.com", pattern=r"^https?://[^\s/]+$", description="Where Zigpoll's API is."
-    )
+    base_url: BaseUrl = Field(default="https://v1.zigpoll.com", description="Where Zigpoll's API is.")
     webhook_key: Secret | None = Field(
         default=None, description="What the webhook's address ends with, as `?key=…`, or its header X-Webhook-Key has."
     )

@@ -16,14 +16,18 @@ from gateway.plugin.configuring import configure, plugins_named
 from gateway.plugin.host import Host
 
 GOOD = """
+from pydantic import Field
+
 from gateway.plugin import (
-    Capabilities, Config, Delivered, Destination, Health, Item, ItemResult, Manifest, Message, Secret, hookimpl
+    BaseUrl, Capabilities, Config, Delivered, Destination, Health, Item, ItemResult, Manifest, Message, Secret, hookimpl
 )
 
 class Settings(Config):
     region: str = "eu"
     limit: int = 10
     key: Secret | None = None
+    url: BaseUrl = "https://acme.example"
+    code: str = Field("AC", pattern="^[A-Z]+$", description="The project's code.")
 
 class Acme(Destination[Settings]):
     manifest = Manifest(name="acme", version="1.2", brief="Sends to Acme.", test_level="D")
@@ -78,6 +82,40 @@ def test_hooks_written_wrongly_refuse_the_start_with_file_and_line(
     assert f"{path}:{line}" in str(caught.value)
     assert said in str(caught.value)
     assert fix in str(caught.value)
+
+
+def test_a_plugin_without_a_marked_hook_refuses_the_start(tmp_path: Path) -> None:
+    path = write(tmp_path, "acme", GOOD.replace("@hookimpl\n", ""))
+    with pytest.raises(PluginError, match="marked as a hook") as caught:
+        load(tmp_path)
+    assert str(path) in str(caught.value)
+    assert "@hookimpl" in caught.value.failure.fix
+
+
+@pytest.mark.parametrize(
+    "text", ["import time\ntime.sleep(60)", GOOD.replace("return [Acme]", "import time; time.sleep(60)")]
+)
+def test_a_plugin_that_does_not_come_to_an_end_is_left_out(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.plugin.host.HOOK_SECONDS", 1.0)
+    write(tmp_path, "acme", text)
+    write(tmp_path, "better", GOOD.replace('"acme"', '"better"'))
+    host = load(tmp_path)
+    failure = host.plugins["acme"].failure
+    assert failure is not None
+    assert "has not come to an end within 1 s" in failure.message
+    assert list(host.connectors) == ["better"]
+
+
+def test_the_log_has_the_whole_record_of_a_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "acme", "import nothing_of_this_name")
+    failure = load(tmp_path).plugins["acme"].failure
+    assert failure is not None
+    (record,) = caplog.records
+    said = record.__dict__
+    assert (said["plugin"], said["category"], said["reason"]) == ("acme", "config", failure.message)
+    assert (said["operation"], said["fix"], said["retryable"]) == ("import", failure.fix, False)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +206,25 @@ def test_an_instance_gets_its_checked_settings(tmp_path: Path) -> None:
     (one,) = configure(given, load(tmp_path))
     assert (one.name, one.workspace, one.use, one.failure) == ("crm", "shop", "acme", None)
     assert one.config is not None
-    assert one.config.model_dump() == {"region": "us", "limit": 10, "key": None}
+    assert one.config.model_dump(include={"region", "limit", "key"}) == {"region": "us", "limit": 10, "key": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://acme.example", "https://acme.example"),
+        ("http://10.0.0.7:8080/acme/v1/", "http://10.0.0.7:8080/acme/v1"),
+        ("https://acme.example?x=1", None),
+        ("https://me:secret@acme.example", None),
+        ("https://acme.example/a b", None),
+        ("ftp://acme.example", None),
+    ],
+)
+def test_a_base_url_is_kept_without_its_last_slash(tmp_path: Path, given: str, kept: str | None) -> None:
+    write(tmp_path, "acme", GOOD)
+    (one,) = configure(tables(crm={"use": "acme", "url": given}), load(tmp_path))
+    assert (one.config.model_dump()["url"] if one.config else None) == kept
+    assert "secret" not in repr(one.failure)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +242,11 @@ def test_an_instance_gets_its_checked_settings(tmp_path: Path) -> None:
         ({"workspace": 7}, "crm.workspace is not what it should be.", "It must be a text."),
         ({"enabled": "yes"}, "crm.enabled is not what it should be.", "It must be true or false."),
         ({"allow_hosts": "10.0.0.1"}, "crm.allow_hosts is not what it should be.", "It must be a list of texts."),
+        ({"allow_hosts": ["10.0.0.1/8"]}, "crm.allow_hosts is not what it should be.", "neither a host nor a network"),
+        ({"key": "env:NOT_SET_ANYWHERE"}, "crm.key: The secret env:NOT_SET_ANYWHERE is empty.", "Set it"),
+        ({"key": "file:/no/such/file"}, "crm.key: The secret file:/no/such/file cannot be read", "Name a file"),
+        ({"url": "acme.example"}, "crm.url: an address begins with https://", "plugin check crm"),
+        ({"code": "x y"}, "crm.code: it does not have the form of what it is: The project's code.", "plugin check crm"),
     ],
 )
 def test_wrong_settings_are_said_with_key_and_fix_and_without_the_value(

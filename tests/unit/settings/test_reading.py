@@ -222,7 +222,10 @@ def test_a_mistake_in_the_file_has_line_key_value_and_what_is_expected(
     ("toml", "said"),
     [
         ("floors = 1\nlit = yes", "house.toml:2: Invalid value. This is not TOML."),
-        ("floors = 1\nfloors = 2", "house.toml:2: Cannot overwrite a value. This is not TOML."),
+        (
+            "floors = 1\nfloors = 2",
+            "house.toml:2: Cannot overwrite a value. This is not TOML. A name stands once: rename or join them.",
+        ),
         ('address = "a', "house.toml:1: "),
         ("\n\n[doors", "house.toml:3: "),
     ],
