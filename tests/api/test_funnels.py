@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from typing import Any
 
 from gateway.insights.columnar.scan import Limits
 from tests.api.gateway_api import Gateway, identify, track
-from tests.pace import PATIENCE
 
 HOUR = 60
 DAY = 24 * HOUR
@@ -204,20 +201,3 @@ async def test_a_trait_is_asked_about_by_those_who_may_see_traits(gateway: Gatew
     found = await gateway.ask(FUNNEL, await gateway.api_key(), input={**SHOP, **by})
     slices = [(one["value"]["label"], one["funnel"]["entered"]) for one in found["funnel"]["slices"]]
     assert slices == [("none", 3), ("gold", 1)]
-
-
-async def test_a_question_that_takes_too_long_is_told_so_and_holds_nobody_up(gateway: Gateway) -> None:
-    await shoppers(gateway)
-    key, over = await gateway.api_key(), threading.Event()
-    gateway.scans.limits = Limits(seconds=0.3)
-    running = asyncio.create_task(gateway.engine.run(lambda _: over.wait(PATIENCE)))
-    try:
-        asked = asyncio.create_task(gateway.refusal(FUNNEL, key, input=SHOP))
-        # The only thread is taken, and everything else is answered.
-        assert (await gateway.ask("{ users { totalCount } }", key))["users"]["totalCount"] == 4
-        error = await asked
-    finally:
-        over.set()
-        await running
-    assert error["extensions"]["code"] == "SCAN_DEADLINE"
-    assert "shorter range or fewer events" in error["extensions"]["hint"]
