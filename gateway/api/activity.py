@@ -1,11 +1,9 @@
-"""Who is active when: retention, stickiness, lifecycle, churn, and trends."""
+"""Who is active when: stickiness, lifecycle, churn, and trends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import strawberry
@@ -16,7 +14,11 @@ from gateway.api.context import Context, Info
 from gateway.api.kpis import KPIS, RangeInput
 from gateway.api.questions import (
     BEHIND,
+    CONSENT,
     COST,
+    DAY_MS,
+    EVER,
+    MOST_EVENTS,
     MOST_TOP,
     WORKED_OUT,
     Answered,
@@ -25,9 +27,11 @@ from gateway.api.questions import (
     BehindConnection,
     BreakdownValue,
     ByInput,
+    CalendarInterval,
     Counted,
     EventInput,
     Share,
+    codes_of,
     duration,
     figure,
     people,
@@ -37,6 +41,7 @@ from gateway.api.questions import (
     within,
     zone_of,
 )
+from gateway.api.retentions import RetentionAnswer, RetentionInput, answered_retention
 from gateway.api.scalars import DateTime
 from gateway.errors import InvalidInput, TooLarge
 from gateway.insights.asking import Answer, Gathered, Reading
@@ -51,45 +56,9 @@ from gateway.insights.kernels.activity import (
 )
 from gateway.insights.kernels.calendar import Calendar, Interval, Statistic, Trend, trend
 from gateway.insights.kernels.events import Longs, top
-from gateway.insights.kernels.retention import ROLLING_MS, Clock, Retained, Retention, RetentionQuestion, retention
 from gateway.plugin import field
 
-MOST_EVENTS = 30
-MOST_BUCKETS = 100
-MOST_COHORTS = 400
 MOST_POINTS = 1_000
-_EVER = -62_135_596_800_000  # the year 1
-_DAY_MS = 86_400_000
-_CONSENT = "Users who deny analytics are left out."
-
-
-@strawberry.enum(description="A stretch of the calendar of a time zone; weeks begin on Monday.")
-class CalendarInterval(Enum):
-    """Intervals."""
-
-    HOUR = strawberry.enum_value("HOUR", description="An hour.")
-    DAY = strawberry.enum_value("DAY", description="A local day, of 23 to 25 hours.")
-    WEEK = strawberry.enum_value("WEEK", description="Seven local days from Monday.")
-    MONTH = strawberry.enum_value("MONTH", description="A calendar month.")
-
-
-@strawberry.enum(description="What counts as retained in bucket n.")
-class RetentionKind(Enum):
-    """Kinds."""
-
-    N_DAY = strawberry.enum_value("N_DAY", description="Back in n.")
-    UNBOUNDED = strawberry.enum_value("UNBOUNDED", description="Back in n or later.")
-    UP_TO = strawberry.enum_value("UP_TO", description="Back in one of 1 to n.")
-    STREAK = strawberry.enum_value("STREAK", description="Back in each of 1 to n.")
-    BRACKET = strawberry.enum_value("BRACKET", description="Back in a bracket of buckets.")
-
-
-@strawberry.enum(description="How buckets are measured.")
-class RetentionClock(Enum):
-    """Clocks."""
-
-    ROLLING = strawberry.enum_value("ROLLING", description="24 hours, 7 or 30 days from the user's own start.")
-    CALENDAR = strawberry.enum_value("CALENDAR", description="Local days, weeks or months after that of the start.")
 
 
 @strawberry.enum(description="What of the events of an interval is the number.")
@@ -140,30 +109,6 @@ class StickinessInput(CalendarInput):
 @strawberry.input(description="A lifecycle.")
 class LifecycleInput(CalendarInput):
     """A lifecycle."""
-
-
-@strawberry.input(description="Retention.")
-class RetentionInput:
-    """Retention."""
-
-    start: list[EventInput] = strawberry.field(description="With one of these events users begin.")
-    back: list[EventInput] = strawberry.field(description="With one of these they come back.")
-    range: RangeInput = strawberry.field(description="In which time they begin.")
-    time_zone: str | None = strawberry.field(default=None, description="An IANA time zone; UTC if left out.")
-    interval: CalendarInterval | None = strawberry.field(
-        default=None, description="DAY, WEEK or MONTH, of cohorts and of buckets; DAY if left out."
-    )
-    buckets: int | None = strawberry.field(
-        default=None, description=f"How many after the first, 1 to {MOST_BUCKETS}; 7 if left out."
-    )
-    kind: RetentionKind | None = strawberry.field(default=None, description="N_DAY if left out.")
-    clock: RetentionClock | None = strawberry.field(default=None, description="ROLLING if left out.")
-    first_ever: bool | None = strawberry.field(
-        default=True, description="Whether their first start of all must lie in the range; else any start counts."
-    )
-    brackets: list[list[int]] | None = strawberry.field(
-        default=None, description="For BRACKET: the first and the last bucket of each."
-    )
 
 
 @strawberry.input(description="Who was active and is no longer.")
@@ -276,34 +221,6 @@ class LifecycleAnswer(Answered):
     points: list[LifecyclePoint] = figure("By interval, the oldest first.", size=30)
 
 
-@strawberry.type(description="Of a cohort, who came back in a bucket; `users` are those who did.")
-class RetentionCell(Counted):
-    """A cell."""
-
-    first: int = figure("The bucket; of a bracket the first.")
-    last: int = figure("The bucket; of a bracket the last.")
-    share: Share = figure("Of the cohort.")
-    complete: bool = figure("Whether the bucket is over for whoever may be in the cohort.")
-
-
-@strawberry.type(description="Those who began in one interval.")
-class RetentionCohort(Counted):
-    """A cohort."""
-
-    start: DateTime = figure("Where the interval begins.")
-    end: DateTime = figure("Where it ends; not included.")
-    size: int = figure("How many began.")
-    cells: list[RetentionCell] = figure("By bucket.", size=8)
-
-
-@strawberry.type(description="Of those who began, how many came back when.")
-class RetentionAnswer(Answered):
-    """Retention."""
-
-    cohorts: list[RetentionCohort] = figure("The oldest first.", size=15)
-    average: list[Share] = figure("By bucket: all complete cells together.", size=8)
-
-
 @strawberry.type(description="Who has left; `users` are those.")
 class ChurnAnswer(Answered, Counted):
     """Churn."""
@@ -345,7 +262,7 @@ class ActivityQuestions:
         at_least: AtLeast = None,
     ) -> RetentionAnswer:
         await info.context.wait_for(at_least)
-        return await _retention(info.context, input)
+        return await answered_retention(info.context, input)
 
     @field(source=WORKED_OUT, policy=KPIS, weight=COST, description="In how many intervals users are active.")
     async def stickiness(
@@ -425,11 +342,6 @@ class _Cut:
         return {**told(self.asked, answer, sentence), **bounds}
 
 
-def codes_of(gathered: Gathered, rules: Sequence[int]) -> tuple[int, ...]:
-    """The codes of several rules."""
-    return tuple(sorted({code for place in rules for code in gathered.codes[place]}))
-
-
 _TrendFound = tuple[Calendar, list[tuple[int | None, Trend]]]
 
 
@@ -477,7 +389,7 @@ async def _trend(context: Context, given: TrendInput) -> TrendAnswer:
         Statistic.PERCENTILE: f"The {percentile:g}th percentile of {given.value}",
     }[statistic]
     by = f" By {asked.by_words}: the {most} most frequent values, all others as other." if asked.by else ""
-    sentence = f"{what}: {cut.words}.{by} {_CONSENT}"
+    sentence = f"{what}: {cut.words}.{by} {CONSENT}"
     series = [
         TrendSeries(value=None if value is None else value_of(answer, value), points=_points(answer, one))
         for value, one in found
@@ -521,7 +433,7 @@ async def _stickiness(context: Context, given: StickinessInput) -> StickinessAns
         )
         for count in range(1, len(found.exactly))
     ]
-    sentence = f"In how many intervals users have {cut.words}. {_CONSENT}"
+    sentence = f"In how many intervals users have {cut.words}. {CONSENT}"
     return StickinessAnswer(
         **cut.told(answer, calendar, sentence),
         ratio=found.ratio,
@@ -536,7 +448,7 @@ async def _lifecycle(context: Context, given: LifecycleInput) -> LifecycleAnswer
 
     def reading(as_of: int) -> Reading:
         end = int(cut.calendar(as_of).bounds[-1])
-        return cut.asked.reading((_EVER, end), others=not cut.rules)
+        return cut.asked.reading((EVER, end), others=not cut.rules)
 
     def work(gathered: Gathered, as_of: int) -> Lifecycle:
         return lifecycle(gathered.events, cut.codes(gathered), cut.calendar(as_of, before=1), as_of)
@@ -561,126 +473,12 @@ async def _lifecycle(context: Context, given: LifecycleInput) -> LifecycleAnswer
     ]
     sentence = (
         f"Users active by {cut.words}: new with their first such event ever, returning when active in the interval "
-        f"before too, resurrecting when not; dormant were active in the one before and are not now. {_CONSENT}"
+        f"before too, resurrecting when not; dormant were active in the one before and are not now. {CONSENT}"
     )
     return LifecycleAnswer(**cut.told(answer, cut.calendar(answer.as_of), sentence), points=points)
 
 
 # -- from a start -------------------------------------------------------------------------------------------------
-
-
-async def _retention(context: Context, given: RetentionInput) -> RetentionAnswer:
-    asked, zone = Asked("retention", given.range), zone_of(given.time_zone)
-    for name in ("start", "back"):
-        if not 1 <= len(getattr(given, name)) <= MOST_EVENTS:
-            raise InvalidInput(f"`{name}` names 1 to {MOST_EVENTS} events.", path=name)
-    start, back = asked.events(given.start, "start"), asked.events(given.back, "back")
-    interval = Interval((given.interval or CalendarInterval.DAY).name)
-    buckets = within(given.buckets, 7, 1, MOST_BUCKETS, "buckets")
-    kind = Retained((given.kind or RetentionKind.N_DAY).name)
-    clock = Clock((given.clock or RetentionClock.ROLLING).name)
-    first_ever = given.first_ever is not False
-    brackets = _brackets(given.brackets)
-    asked.said = {
-        "options": [len(start), zone.key, interval, buckets, kind, clock, first_ever, [list(one) for one in brackets]]
-    }
-
-    def question(starts: tuple[int, ...], backs: tuple[int, ...], as_of: int) -> RetentionQuestion:
-        begin, end = asked.between(as_of)
-        return RetentionQuestion(
-            start=starts,
-            back=backs,
-            between=(begin, max(begin + 1, min(end, as_of + 1))),
-            as_of=as_of,
-            zone=zone,
-            interval=interval,
-            buckets=buckets,
-            kind=kind,
-            clock=clock,
-            first_ever=first_ever,
-            brackets=brackets,
-        )
-
-    def reading(as_of: int) -> Reading:
-        begin, end = asked.between(as_of)
-        until = as_of + 1 if kind is Retained.UNBOUNDED else end + (buckets + 2) * (ROLLING_MS[interval] + _DAY_MS)
-        return asked.reading((_EVER if first_ever else begin, until))
-
-    def work(gathered: Gathered, as_of: int) -> Retention:
-        return retention(gathered.events, question(codes_of(gathered, start), codes_of(gathered, back), as_of))
-
-    now = context.services.clock.now()
-    checked = question((0,), (0,), now)
-    _check_cohorts(checked, zone)
-    answer = await asked.answer(context, reading, work)
-    unit = interval.lower()
-    when = f"local {unit}s after that of the start" if clock is Clock.CALENDAR else f"{unit}s from the user's own start"
-    if clock is Clock.ROLLING:
-        when += f", of {ROLLING_MS[interval] // 3_600_000} hours each"
-    what = {
-        Retained.N_DAY: "back in bucket n",
-        Retained.UNBOUNDED: "back in bucket n or later",
-        Retained.UP_TO: "back in one of the buckets 1 to n",
-        Retained.STREAK: "back in each of the buckets 1 to n",
-        Retained.BRACKET: "back in a bracket of buckets",
-    }[kind]
-    sentence = (
-        f"Users who begin with {asked.words(start)} {asked.range_words} ({'their first ever' if first_ever else 'any'})"
-        f", by {unit} of {zone.key}; retained: {what} with {asked.words(back)}; buckets are {when}. The average has "
-        f"complete cells only. {_CONSENT}"
-    )
-    return _retained(asked, answer, checked.spans, sentence)
-
-
-def _brackets(given: list[list[int]] | None) -> tuple[tuple[int, int], ...]:
-    found = []
-    for one in given or ():
-        if len(one) != 2:
-            raise InvalidInput("A bracket is a first and a last bucket, such as [1, 7].", path="brackets")
-        found.append((one[0], one[1]))
-    if len(found) > MOST_BUCKETS:
-        raise InvalidInput(f"At most {MOST_BUCKETS} brackets are possible.", path="brackets")
-    return tuple(found)
-
-
-def _check_cohorts(question: RetentionQuestion, zone: ZoneInfo) -> None:
-    start, end = question.between
-    cohorts = len(Calendar.covering(zone, question.interval, start, end - 1))
-    if cohorts > MOST_COHORTS:
-        raise TooLarge(
-            f"The range has {cohorts:,} cohorts; at most {MOST_COHORTS} are possible.",
-            hint="Ask for longer intervals, or about a shorter range.",
-            path="interval",
-        )
-
-
-def _retained(asked: Asked, answer: Answer[Retention], spans: list[tuple[int, int]], sentence: str) -> RetentionAnswer:
-    found = answer.found
-
-    def behind(cohort: int, column: int | None = None) -> Behind[Retention]:
-        return Behind(answer, lambda: found.people(cohort, column))
-
-    cohorts = [
-        RetentionCohort(
-            behind=behind(place),
-            start=DateTime(cohort.start),
-            end=DateTime(cohort.end),
-            size=cohort.size,
-            cells=[
-                RetentionCell(
-                    behind=behind(place, column),
-                    first=spans[column][0],
-                    last=spans[column][1],
-                    share=share(cell.share),
-                    complete=cell.complete,
-                )
-                for column, cell in enumerate(cohort.cells)
-            ],
-        )
-        for place, cohort in enumerate(found.cohorts)
-    ]
-    average = [share(one) for one in found.average]
-    return RetentionAnswer(**told(asked, answer, sentence), cohorts=cohorts, average=average)
 
 
 async def _churn(context: Context, given: ChurnInput) -> ChurnAnswer:
@@ -689,7 +487,7 @@ async def _churn(context: Context, given: ChurnInput) -> ChurnAnswer:
     if usage:
         active = asked.events(usage.events, "by.usage.events")
         inactive = duration(usage.inactive, "by.usage.inactive") or 0
-        if not active or inactive < _DAY_MS:
+        if not active or inactive < DAY_MS:
             raise InvalidInput("Churn by usage needs events, and a pause of a day or more.", path="by.usage")
         asked.said = {"usage": inactive}
 
@@ -702,7 +500,7 @@ async def _churn(context: Context, given: ChurnInput) -> ChurnAnswer:
 
         sentence = (
             f"Users with {asked.words(active)} {asked.range_words}; left is who then does nothing of it for "
-            f"{usage.inactive}. Who still has time to come back is open. {_CONSENT}"
+            f"{usage.inactive}. Who still has time to come back is open. {CONSENT}"
         )
     elif customers:
         joins = asked.events(customers.joins, "by.customers.joins")
@@ -712,7 +510,7 @@ async def _churn(context: Context, given: ChurnInput) -> ChurnAnswer:
         asked.said = {"customers": len(joins)}
 
         def reading(as_of: int) -> Reading:
-            return asked.reading((_EVER, asked.between(as_of)[1]))
+            return asked.reading((EVER, asked.between(as_of)[1]))
 
         def work(gathered: Gathered, as_of: int) -> Churn:
             between = asked.between(as_of)
@@ -720,7 +518,7 @@ async def _churn(context: Context, given: ChurnInput) -> ChurnAnswer:
 
         sentence = (
             f"Customers join with {asked.words(joins)} and leave with {asked.words(leaves)}; of those who are "
-            f"customers at the start of the range, who is none at its end, {asked.range_words}. {_CONSENT}"
+            f"customers at the start of the range, who is none at its end, {asked.range_words}. {CONSENT}"
         )
     else:
         raise InvalidInput("Churn is told by usage or by customers.", path="by")

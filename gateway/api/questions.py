@@ -37,6 +37,11 @@ BEHIND = Policy("journeys:read")
 WORKED_OUT = Source.loader("questions")
 MOST_CONDITIONS = 20
 MOST_TOP = 100
+MOST_EVENTS = 30
+
+EVER = -62_135_596_800_000  # the year 1
+DAY_MS = 86_400_000
+CONSENT = "Users who deny analytics are left out."
 
 _PEOPLE = Keyset("behind", (str,))
 
@@ -411,3 +416,18 @@ def told(asked: Asked, answer: Answer[Any], sentence: str) -> dict[str, Any]:
         "start": DateTime(start),
         "end": DateTime(end),
     }
+
+
+@strawberry.enum(description="A stretch of the calendar of a time zone; weeks begin on Monday.")
+class CalendarInterval(Enum):
+    """Intervals."""
+
+    HOUR = strawberry.enum_value("HOUR", description="An hour.")
+    DAY = strawberry.enum_value("DAY", description="A local day, of 23 to 25 hours.")
+    WEEK = strawberry.enum_value("WEEK", description="Seven local days from Monday.")
+    MONTH = strawberry.enum_value("MONTH", description="A calendar month.")
+
+
+def codes_of(gathered: Gathered, rules: Sequence[int]) -> tuple[int, ...]:
+    """The codes of several rules."""
+    return tuple(sorted({code for place in rules for code in gathered.codes[place]}))
