@@ -67,6 +67,24 @@ TYPES = {
     "KpiStep": "kpis",
     "KpiPoint": "kpis",
     "KpiThresholds": "kpis",
+    **dict.fromkeys(
+        (
+            *("FunnelAnswer", "Funnel", "FunnelAnswerStep", "FunnelSlice", "BreakdownValue", "Share", "Spread"),
+            *("PathsAnswer", "PathColumn", "PathNode", "PathLink", "VariantsAnswer", "Variant"),
+            *("DirectlyFollowsAnswer", "SequenceEnd", "TrendAnswer", "TrendSeries", "TrendPoint"),
+            *("RetentionAnswer", "RetentionCohort", "RetentionCell", "StickinessAnswer", "StickinessBar"),
+            *("LifecycleAnswer", "LifecyclePoint", "LifecycleGroup", "ChurnAnswer"),
+            *("SessionStatsAnswer", "FrictionAnswer", "FrictionStage"),
+        ),
+        "kpis",
+    ),
+    **dict.fromkeys(
+        (
+            *("CatalogEntry", "CatalogCount", "CatalogMisfit", "CatalogProperty", "CatalogDay"),
+            *("InstrumentationAudit", "AuditFinding", "AuditShare"),
+        ),
+        "operator",
+    ),
     "Identity": "journeys pii own",
     "QuarantinedEvent": "operator",
     "IntakeAccounting": "operator",
@@ -134,6 +152,19 @@ FIELDS = {
     "Query.journeyMap": "journeys own",
     "Query.kpi": "kpis",
     "Query.kpis": "kpis",
+    **{
+        f"Query.{name}": "kpis"
+        for name in (
+            *("funnel", "paths", "variants", "directlyFollows", "trend", "retention"),
+            *("stickiness", "lifecycle", "churn", "sessionStats", "friction"),
+        )
+    },
+    **{
+        f"DirectlyFollowsEdge.{name}": "kpis"
+        for name in ("source", "target", "count", "sequences", "meanSeconds", "p50Seconds", "p90Seconds")
+    },
+    "Query.catalog": "operator",
+    "Query.instrumentationAudit": "operator",
     "Query.node": "",
     "Query.quarantine": "operator",
     "Query.intakeAccounting": "operator",
@@ -181,6 +212,7 @@ FIELDS = {
     "Stage.reached": "journeys",
     "Event.user": "journeys own",
     "UntypedEvent.user": "journeys own",
+    "BehindConnection.totalCount": "journeys",
     "UserConnection.totalCount": "journeys own",
     "EventConnection.totalCount": "events own",
     **{
@@ -228,7 +260,7 @@ FIELDS = {
 # Ids and parts of lists and messages say nothing by themselves.
 OPEN = {"id", "cursor", "gap"}
 OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
-OPEN_TYPES |= {"RecordExposurePayload", "TrackReceipt"}
+OPEN_TYPES |= {"RecordExposurePayload", "TrackReceipt", "Misfit"}
 
 VALUES = {
     "id": '"user_00000000000000000000000000000000"',
@@ -254,6 +286,14 @@ INPUTS = {
     "track": '{event: "A"}',
     "replayQuarantine": "{ids: []}",
     "recordExposure": "{exposures: []}",
+    **dict.fromkeys(
+        ("paths", "variants", "directlyFollows", "trend", "stickiness", "lifecycle", "sessionStats"),
+        '{range: {last: "1d"}}',
+    ),
+    "funnel": '{range: {last: "1d"}, steps: [{event: "Order Completed"}, {event: "Product Added"}]}',
+    "retention": '{range: {last: "1d"}, start: [{event: "Order Completed"}], back: []}',
+    "churn": '{range: {last: "1d"}, by: {usage: {events: [{event: "Order Completed"}], inactive: "1d"}}}',
+    "friction": '{range: {last: "1d"}, map: "purchase"}',
     "replayDeliveries": "{deadLetters: {ids: []}}",
     "mergeUsers": '{users: [], reason: "r", dryRun: true}',
     "setConsent": '{purposes: {}, source: "s"}',
@@ -263,10 +303,16 @@ INPUTS = {
 }
 
 
+#: The users behind a number.
+BEHIND = "BehindConnection"
+
+
 def needed(coordinate: str) -> set[str]:
     kind, name = coordinate.split(".")
     if coordinate in FIELDS:
         return set(FIELDS[coordinate].split())
+    if get_named_type(shapes()[kind].fields[name].type).name == BEHIND:
+        return {"journeys"}
     if kind in OPEN_TYPES or kind.endswith(("Connection", "Edge")) or name in OPEN:
         return set()
     return set(TYPES[kind].split())
@@ -342,8 +388,8 @@ OPERATIONS = dict(operations())
 
 def test_every_field_of_the_schema_is_tried() -> None:
     fields = {f"{name}.{field}" for name, kind in shapes().items() for field in kind.fields}
-    # No field is of the type Change itself: each kind of change says so.
-    assert OPERATIONS.keys() == fields - {"Change.cursor", "Change.gap"}
+    # No field is of the type Change itself, nor an answer only Answered or Counted: each kind of them says so.
+    assert OPERATIONS.keys() == {one for one in fields if one.split(".")[0] not in ("Change", "Answered", "Counted")}
     assert len(fields) > 170
 
 
