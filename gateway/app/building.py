@@ -186,7 +186,9 @@ async def open_gateway(
         _open_database(settings, uri, failures) as (database, clock),
     ):
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves)
-        made = await make_instances(plugged, ConnectorStates(database), clock, instances or {})
+        made = await make_instances(
+            plugged, ConnectorStates(database), clock, instances or {}, trace=settings.trace_plugins
+        )
         gateway = await _build(settings, database, contracts, clock, metrics, spans, made)
         keeping_time = asyncio.create_task(_keep_time(database, clock))
         try:
@@ -304,6 +306,12 @@ async def _build(
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
     watch.plugins = [f"{failure.plugin}: {failure.message}" for failure in connectors.plugged.failures]
     metrics.watch(watch.gauges)
+    metrics.tally(
+        "deliveries",
+        "What became of what instances of connectors were to get.",
+        ("instance", "outcome"),
+        connectors.tally,
+    )
     return Gateway(
         settings=settings,
         database=database,
