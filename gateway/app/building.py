@@ -226,7 +226,9 @@ async def open_gateway(
     ):
         check = partial(build_schema, added=plugged.host.graphql)
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves, check=check)
-        made = await make_instances(plugged, ConnectorStates(database), clock, instances or {})
+        made = await make_instances(
+            plugged, ConnectorStates(database), clock, instances or {}, trace=settings.trace_plugins
+        )
         gateway = await _build(settings, database, contracts, clock, metrics, spans, made)
         keeping_time = asyncio.create_task(_keep_time(database, clock))
         try:
@@ -358,6 +360,12 @@ async def _build(
     columnar = Columnar.of(settings, database, clock)
     metrics.watch(watch.gauges)
     metrics.watch(columnar.gauges)
+    metrics.tally(
+        "deliveries",
+        "What became of what instances of connectors were to get.",
+        ("instance", "outcome"),
+        connectors.tally,
+    )
     return Gateway(
         settings=settings,
         database=database,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.app.instances import Made
 from gateway.clock import Clock
-from gateway.connectors.delivery import Delivery
+from gateway.connectors.delivery import OUTCOMES, Delivery
 from gateway.connectors.enriching import Enrichments
 from gateway.connectors.instances import Instance
 from gateway.connectors.pulling import Pulls
@@ -20,6 +20,7 @@ from gateway.pipeline.owner import Deriver
 from gateway.plugin import Enricher
 from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
+from gateway.store.alerts import Alerts
 from gateway.store.connector_states import ConnectorStates
 from gateway.store.database import Database
 
@@ -54,7 +55,7 @@ class Connectors:
         instances = made.instances
         delivery = Delivery(database, instances, privacy, clock, lease=lambda: deriver.lease)
         deriver.told = delivery.wake
-        pulls = Pulls(instances, intake, ConnectorStates(database), clock, owns=deriver.owns)
+        pulls = Pulls(instances, intake, ConnectorStates(database), clock, owns=deriver.owns, alerts=Alerts(database))
         enrichments = {
             name: Enrichments(one, clock) for name, one in instances.items() if isinstance(one.connector, Enricher)
         }
@@ -75,6 +76,13 @@ class Connectors:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=_FINISH_SECONDS)
+
+    def tally(self) -> Iterator[tuple[tuple[str, str], float]]:
+        """What became of deliveries in this process since its start, by instance and outcome; nothing is left out, so
+        that a first failure shows as a growth."""
+        for name, counts in self.delivery.counts().items():
+            for outcome in OUTCOMES:
+                yield (name, outcome), float(counts[outcome])
 
     async def close(self) -> None:
         """Close every instance."""

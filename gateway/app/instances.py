@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.connectors.calls import trace_calls
 from gateway.connectors.http import GuardedHttp
 from gateway.connectors.instances import Instance
 from gateway.errors import PluginError, PluginFailure, SetupError
@@ -31,7 +32,7 @@ class Made:
 
 
 async def make_instances(
-    plugged: Plugged, states: ConnectorStates, clock: Clock, beside: Mapping[str, Instance]
+    plugged: Plugged, states: ConnectorStates, clock: Clock, beside: Mapping[str, Instance], *, trace: bool = False
 ) -> Made:
     """The instances that are configured, and those `beside`; one whose class raises as it is made, or that decides
     flags and does not open, is left out, and its record says why."""
@@ -41,6 +42,9 @@ async def make_instances(
         failure = one.failure or _make(one, states, clock, made)
         told.append(one if failure is one.failure else replace(one, failure=failure))
     made |= beside
+    if trace:
+        for instance in made.values():
+            trace_calls(instance.connector)
     opened, failures = await _open_flag_providers(made)
     told = [replace(one, failure=failures.get(one.name, one.failure)) for one in told]
     return Made(replace(plugged, instances=tuple(told)), made, opened)

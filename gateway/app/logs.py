@@ -29,6 +29,7 @@ _FRAMES = 4
 MOST_ALIKE = 20
 ALIKE_SECONDS = 60.0
 _KNOWN_WORDS = 500
+_CALLS = "gateway.plugins.calls"
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: Libraries whose message templates are constant; their arguments are left out.
@@ -76,13 +77,16 @@ class TextLines(logging.Formatter):
 
 
 class Sparing(logging.Filter):
-    """Lets no more than 20 lines a minute with the same words through; the next one says how many were left out."""
+    """Lets no more than 20 lines a minute with the same words through; the next one says how many were left out. Calls
+    of plugins, which are told only if somebody asks for them, all pass."""
 
     def __init__(self) -> None:
         super().__init__()
         self._seen: OrderedDict[tuple[str, object], list[float]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == _CALLS:
+            return True
         words = (record.name, record.msg if isinstance(record.msg, str) else type(record.msg))
         since, count = self._seen.get(words, (record.created, 0))
         if record.created - since >= ALIKE_SECONDS:

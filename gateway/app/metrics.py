@@ -5,12 +5,13 @@ What happens is counted as it happens; what is the case (lag, connections) is re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -24,6 +25,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 #: Codes of refusals that no error class stands for.
 _MORE_CODES = frozenset({"METHOD_NOT_ALLOWED", "INTERNAL", "OVERLOADED", "BAD_REQUEST"})
 OTHER = "other"
+
+#: Values of labels, and the number they have.
+Tally: TypeAlias = Callable[[], Iterable[tuple[Sequence[str], float]]]
 
 
 def _codes(kind: type[GatewayError] = GatewayError) -> Iterator[str]:
@@ -184,10 +188,31 @@ class Metrics:
         """Ask `gauges` for (name, explanation, value) at each reading; those without a value are left out."""
         self.registry.register(_Read(gauges))
 
+    def tally(self, name: str, explanation: str, labels: Sequence[str], read: Tally) -> None:
+        """Ask `read` for numbers that only grow, each with the values of its labels, at each reading."""
+        self.registry.register(_Tally(f"journey_gateway_{name}", explanation, labels, read))
+
     def text(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that `accept` asks for, and its content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+
+class _Tally(Collector):
+    def __init__(self, name: str, explanation: str, labels: Sequence[str], read: Tally) -> None:
+        self._name = name
+        self._explanation = explanation
+        self._labels = labels
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self._name, self._explanation, labels=self._labels)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        yield family
 
 
 class _Read(Collector):

@@ -20,6 +20,9 @@ from gateway.store.lanes import Lease
 
 log = logging.getLogger("gateway.connectors")
 
+#: What may become of what is to be delivered.
+OUTCOMES = ("delivered", "duplicate", "skipped", "withheld", "gone", "retried", "dead")
+
 
 class Delivery:
     """Delivers to the instances that take anything. `lease` tells which lanes of derivation are this process's: they
@@ -51,8 +54,7 @@ class Delivery:
             runner.wake()
 
     def counts(self) -> dict[str, Counter[str]]:
-        """By instance, what became of what was to be delivered since the start: `delivered`, `duplicate`, `skipped`,
-        `withheld`, `gone`, `retried`, `dead`."""
+        """By instance, what became of what was to be delivered since the start, in the words of OUTCOMES."""
         return {name: runner.counts for name, runner in self.runners.items()}
 
     def stop(self) -> None:

@@ -14,12 +14,15 @@ from typing import Any
 
 from gateway.clock import Clock, random_between
 from gateway.connectors.instances import Instance
+from gateway.connectors.redaction import reason_of
 from gateway.connectors.responses import as_message
 from gateway.connectors.threads import Blocked, Late
 from gateway.connectors.webhooks import source_of
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, PluginError
+from gateway.model.alert import Severity
 from gateway.pipeline.intake import Delivery, Intake
-from gateway.plugin import Page, PullSource
+from gateway.plugin import HttpFailed, Page, PullSource
+from gateway.store.alerts import Alerts
 from gateway.store.connector_states import ConnectorStates
 
 log = logging.getLogger("gateway.connectors")
@@ -30,6 +33,9 @@ FIRST_SECONDS = 5.0
 LONGEST_SECONDS = 900.0
 _STATE = "pull"
 _IDLE_SECONDS = 1.0
+#: Failures in a row that are worth an alert; what has to be mended is at once.
+_ALERT_FAILURES = 3
+_FIX = "Look whether the other side is up; it is tried again meanwhile."
 
 
 class Pulls:
@@ -43,9 +49,10 @@ class Pulls:
         clock: Clock,
         *,
         owns: Callable[[str, str], bool],
+        alerts: Alerts,
     ) -> None:
         self._pulls = {
-            name: _Pull(one, intake, states, clock, owns)
+            name: _Pull(one, intake, states, clock, owns, alerts)
             for name, one in instances.items()
             if isinstance(one.connector, PullSource)
         }
@@ -68,12 +75,15 @@ class _Pull:
         states: ConnectorStates,
         clock: Clock,
         owns: Callable[[str, str], bool],
+        alerts: Alerts,
     ) -> None:
         self._instance = instance
         self._intake = intake
         self._states = states
         self._clock = clock
         self._owns = owns
+        self._alerts = alerts
+        self._alerted = True  # by a process before this one, for all that is known
         self.now = asyncio.Event()
 
     async def run(self) -> None:
@@ -87,18 +97,41 @@ class _Pull:
             try:
                 more = await self.pull()
                 failures = 0
+                await self._well()
                 wait = 0.0 if more else source.every_seconds
             except Exception as error:
                 failures += 1
                 most = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(failures, 10))
                 wait = random_between(int(most * 500), int(most * 1000)) / 1000
-                code = error.code if isinstance(error, GatewayError) else type(error).__name__
-                log.warning(
-                    "pull failed", extra={"instance": self._instance.name, "error": code, "again_seconds": round(wait)}
-                )
+                await self._failed(error, failures, wait)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self.now.wait()
+
+    async def _failed(self, error: Exception, failures: int, wait: float) -> None:
+        """Tell it; what does not pass by itself, or has not passed, raises an alert."""
+        name = self._instance.name
+        why, fix, lasts = _why(error)
+        why = reason_of(why, secrets=self._instance.secrets())
+        log.warning("pull failed", extra={"instance": name, "reason": why, "fix": fix, "again_seconds": round(wait)})
+        if lasts or failures >= _ALERT_FAILURES:
+            self._alerted = True
+            with suppress(GatewayError):
+                await self._alerts.raise_alert(
+                    self._instance.workspace,
+                    f"pull/{name}",
+                    self._clock,
+                    severity=Severity.WARNING,
+                    title=f"{name} brings nothing",
+                    text=why,
+                    hint=fix,
+                    about=("connector", name),
+                )
+
+    async def _well(self) -> None:
+        if self._alerted:
+            await self._alerts.resolve(self._instance.workspace, f"pull/{self._instance.name}", self._clock)
+            self._alerted = False
 
     async def pull(self) -> bool:
         """Fetch and store one page; whether the next is worth asking for at once. Raises whatever goes wrong."""
@@ -120,3 +153,14 @@ class _Pull:
         if page.state != state:
             await self._states.put(instance.workspace, instance.name, _STATE, page.state)
         return page.more
+
+
+def _why(error: Exception) -> tuple[str, str, bool]:
+    """What went wrong and what to do, without what a stranger's exception says; whether somebody has to mend it."""
+    if isinstance(error, PluginError):
+        return error.failure.message, error.failure.fix, error.failure.category in ("auth", "config")
+    if isinstance(error, HttpFailed):
+        return error.reason, _FIX, error.final
+    if isinstance(error, GatewayError):
+        return error.message, error.hint or _FIX, False
+    return f"read ended with {type(error).__name__}", _FIX, False

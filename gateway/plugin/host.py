@@ -31,6 +31,7 @@ from gateway.plugin.connectors import Connector
 from gateway.plugin.hooks import PROJECT, GraphqlFields
 
 log = logging.getLogger("gateway.plugins")
+calls = logging.getLogger("gateway.plugins.calls")
 
 #: Module names of one-file plugins begin so.
 _FOLDER = "gateway_plugins_dir"
@@ -243,7 +244,7 @@ class Host:
         finally:
             if self._trace:
                 seconds = round(monotonic() - began, 6)
-                log.info(
+                calls.info(
                     "plugin called",
                     extra={"plugin": plugin.name, "operation": operation, "seconds": seconds, "how": said},
                 )

@@ -10,10 +10,11 @@ import pytest
 from gateway.clock import ServerClock
 from gateway.connectors.instances import Instance
 from gateway.connectors.pulling import _Pull
-from gateway.errors import Unavailable
+from gateway.errors import PluginError, PluginFailure, Unavailable
 from gateway.pipeline.intake import Delivery, Intake
 from gateway.plugin import Config, Health, HttpFailed, Manifest, Page, PullSource
 from gateway.store import collections
+from gateway.store.alerts import Alerts
 from gateway.store.connector_states import ConnectorStates
 from gateway.store.database import Database
 from gateway.store.events import Events
@@ -47,7 +48,9 @@ async def pull(database: Database) -> AsyncIterator[_Pull]:
     await collections.prepare(database)
     intake = Intake(Events(database), Quarantine(database), ServerClock())
     instance = Instance("forms", "w", Forms(Empty(), context("forms")))
-    yield _Pull(instance, intake, ConnectorStates(database), ServerClock(), lambda workspace, name: True)
+    yield _Pull(
+        instance, intake, ConnectorStates(database), ServerClock(), lambda workspace, name: True, Alerts(database)
+    )
     await instance.close()
 
 
@@ -95,3 +98,43 @@ async def test_a_failing_source_is_said_to_whoever_pulls(pull: _Pull, error: Exc
     pull._instance.connector.broken = error  # type: ignore[attr-defined]
     with pytest.raises(type(error)):
         await pull.pull()
+
+
+def refused(category: str) -> PluginError:
+    return PluginError(
+        PluginFailure(
+            plugin="forms",
+            version="1",
+            operation="read",
+            category=category,  # type: ignore[arg-type]
+            message="The key is refused.",
+            fix="Renew the key.",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "text"),
+    [
+        (refused("auth"), 1, "The key is refused."),
+        (refused("remote"), 3, "The key is refused."),
+        (HttpFailed("forms.example: ConnectError"), 3, "forms.example: ConnectError"),
+        (KeyError("planted-secret"), 3, "read ended with KeyError"),
+    ],
+)
+async def test_what_does_not_pass_raises_an_alert_that_a_good_page_resolves(
+    pull: _Pull, database: Database, caplog: pytest.LogCaptureFixture, error: Exception, times: int, text: str
+) -> None:
+    for failures in range(1, times):
+        await pull._failed(error, failures, 5.0)
+        assert not await database.count("work", {"kind": "alert"})
+    await pull._failed(error, times, 5.0)
+    row = await database.find_one("work", {"kind": "alert"})
+    assert row is not None
+    assert (row["what"]["title"], row["what"]["text"], row["open"]) == ("forms brings nothing", text, True)
+    assert {record.__dict__["reason"] for record in caplog.records} == {text}
+    assert "planted-secret" not in caplog.text + str(row)
+    await pull._well()
+    row = await database.find_one("work", {"kind": "alert"})
+    assert row is not None
+    assert row["open"] is False
