@@ -19,7 +19,7 @@ log = logging.getLogger("gateway.plugins.calls")
 
 
 def trace_calls(connector: Connector[Any]) -> None:
-    """Log each call of the connector's own methods from here on. What `changes` yields is told by its beginning alone."""
+    """Log each call of the connector's methods from here on. Of `changes` only its beginning is told."""
     for name in _names(connector):
         method = getattr(connector, name)
         setattr(connector, name, _told(connector, name, method))

@@ -229,7 +229,7 @@ async def test_the_check_asks_for_the_project(
     assert sink.last.path == "/rest/api/2/project/OPS"
 
 
-@pytest.mark.parametrize("settings", [{"labels": ["a b"]}, {"project": "ops"}, {"url": "https://a.example/"}])
+@pytest.mark.parametrize("settings", [{"labels": ["a b"]}, {"project": "ops"}, {"url": "a.example"}])
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any]) -> None:
     given = {"url": "https://a.example", "token": "env:T", "project": "OPS"}
     with pytest.raises(ValueError, match=next(iter(settings)).removesuffix("s")):

@@ -189,6 +189,12 @@ def test_a_flood_of_the_same_words_is_cut_and_counted(output: io.StringIO, monke
     assert lines(output)[-1]["left_out"] == 30
 
 
+def test_calls_of_plugins_are_all_told(output: io.StringIO) -> None:
+    for _ in range(MOST_ALIKE + 30):
+        logging.getLogger("gateway.plugins.calls").info("plugin called", extra={"operation": "send"})
+    assert len(lines(output)) == MOST_ALIKE + 30
+
+
 def test_a_terminal_gets_text_and_a_pipe_json() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.configuration import Tables
+from gateway.connectors.delivery import OUTCOMES
 from tests.flow.served import Served, serve
 from tests.pace import PATIENCE
 
@@ -20,8 +24,14 @@ TOKEN = "scrape-7f1c"
 
 @pytest.fixture(scope="module")
 async def served(mongo_uri: str) -> AsyncIterator[Served]:
-    async with serve(mongo_uri, metrics_token=TOKEN) as served:
-        yield served
+    sink: dict[str, Any] = {"use": "webhook", "url": "http://127.0.0.1:9/", "secret": "env:METRICS_SINK"}
+    sink |= {"events": ["View"], "journeys": False}  # (an address that is refused)
+    os.environ["METRICS_SINK"] = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+    try:
+        async with serve(mongo_uri, metrics_token=TOKEN, connectors=Tables({"sink": sink}, {})) as served:
+            yield served
+    finally:
+        del os.environ["METRICS_SINK"]
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
@@ -69,11 +79,18 @@ async def test_numbers_are_those_of_what_was_sent(served: Served) -> None:
     assert grown(after, "errors_total", code="INVALID_INPUT") == 1
     assert grown(after, "graphql_operations_total", type="query", outcome="ok") == 1
     assert grown(after, "graphql_operations_total", type="query", outcome="error") == 1
+    await until(served, lambda now: _of_sink(now) > 0)
+    told = {dict(labels)["outcome"] for name, labels in after if name == "journey_gateway_deliveries_total"}
+    assert told == set(OUTCOMES), "also those that have not happened"
     assert value(after, "derivation_lanes_held") == 16
     assert value(after, "ready") == value(after, "mongodb_up") == 1
     assert value(after, "feed_head") >= 6
     assert 0 <= value(after, "derivation_lag_seconds") < 5
     assert value(after, "intake_in_flight_bytes") == 0
+
+
+def _of_sink(samples: Samples) -> float:
+    return sum(value(samples, "deliveries_total", instance="sink", outcome=one) for one in OUTCOMES)
 
 
 async def test_open_subscriptions_and_their_messages_are_counted(served: Served) -> None:
