@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -21,6 +22,7 @@ from gateway.store.lanes import Lanes
 log = logging.getLogger("gateway.pipeline")
 
 _END_SECONDS = 1.0
+_SHORTEST_SECONDS = 0.02
 
 
 class Heartbeat:
@@ -35,7 +37,9 @@ class Heartbeat:
         self._clock = clock
         self._session = session
         self._turned = 0.0
+        self._asked = False
         self._ended = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
 
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
@@ -48,10 +52,11 @@ class Heartbeat:
             yield
         finally:
             self._ended.set()
+            self._wake()
             await asyncio.to_thread(thread.join, _END_SECONDS)
 
     def _turn(self) -> None:
-        self._turned = self._clock.monotonic()
+        self._turned, self._asked = self._clock.monotonic(), False
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -61,14 +66,23 @@ class Heartbeat:
 
     async def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         database = self._database.beside()  # clients belong to one loop
-        lanes = Lanes(database)
+        lanes, over = Lanes(database), asyncio.Event()
+        self._wake = partial(_wake, asyncio.get_running_loop(), over)
         try:
             while not self._ended.is_set():
-                with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(self._turn)
+                if not self._asked:
+                    self._asked = True
+                    with suppress(RuntimeError):  # the loop is closed
+                        loop.call_soon_threadsafe(self._turn)
                 if self._clock.monotonic() - self._turned < self._seconds / 2:
                     with suppress(GatewayError):
                         await lanes.live(self._owner, self._seconds, session=self._session())
-                await asyncio.sleep(min(0.25, self._seconds / 4))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), max(_SHORTEST_SECONDS, min(0.25, self._seconds / 4)))
         finally:
             await database.close()
+
+
+def _wake(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # it has ended already
+        loop.call_soon_threadsafe(over.set)
