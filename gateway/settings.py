@@ -109,7 +109,7 @@ ValidationMode = Literal["observe", "warn", "quarantine"]
 class Validation:
     """What becomes of events of a workspace, a source, or both that are not what the plan says; `*` is any."""
 
-    mode: ValidationMode
+    mode: Annotated[ValidationMode, Example("warn")]
     workspace: Annotated[str, Example("main")] = "*"
     source: Annotated[str, Example("web")] = "*"
 
