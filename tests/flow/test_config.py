@@ -124,9 +124,7 @@ def test_the_example_has_every_setting_at_its_default(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text(text)
     reading = look_up_settings({})
     wrong = [
-        problem.message
-        for problem in reading.problems
-        if not problem.message.split(": ")[1].startswith("issuers")
+        problem.message for problem in reading.problems if not problem.message.split(": ")[1].startswith("issuers")
     ]
     assert wrong == []
     for name, kind in READER.kinds.items():
