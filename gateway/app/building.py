@@ -31,7 +31,6 @@ from gateway.contract import Contract
 from gateway.errors import GatewayError, SetupError, Unavailable
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
-from gateway.model.identity import lane_of
 from gateway.pipeline.accounting import Accounts
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget
@@ -159,18 +158,13 @@ class Gateway:
         """Look for silence, drift and loss, as long as it is not switched off."""
         if not self.settings.audit_minutes:
             return
-
-        def owns(workspace: str, key: str) -> bool:
-            lease = self.deriver.lease
-            return lease is not None and lane_of(workspace, key) in lease.lanes
-
         alerts = AuditAlerts(
             Auditor(self.database),
             Alerts(self.database),
             Keys(self.database),
             lambda: self.contracts.current,
             self.clock,
-            owns,
+            self.deriver.owns,
         )
         await alerts.run(self.settings.audit_minutes)
 
