@@ -16,7 +16,8 @@ from gateway.cli.trial import lasting
 from gateway.collect import presets
 from gateway.collect.files import Mapping, read_messages
 from gateway.contract import load_texts
-from gateway.contract.validation import NAMELESS, Plan
+from gateway.contract.finding import NAMELESS
+from gateway.contract.validation import Plan
 from gateway.errors import InvalidInput, NotFound
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
 from gateway.quality.drafting import files_of

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.contract.finding import NAMELESS
 from gateway.contract.plan import EventDefinition
-from gateway.contract.validation import NAMELESS, EventValidator
+from gateway.contract.validation import EventValidator
 from gateway.model.misfit import Misfit
 
 

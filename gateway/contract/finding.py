@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from gateway.contract.plan import EventDefinition
 
@@ -11,18 +11,23 @@ from gateway.contract.plan import EventDefinition
 NAMELESS = frozenset({"identify", "group"})
 _LONGEST = 9
 
+T = TypeVar("T")
 
-class PlannedEvents:
-    """Finds the definition of an event."""
 
-    def __init__(self, events: Iterable[EventDefinition]) -> None:
-        self._newest: dict[tuple[str, str], EventDefinition] = {}
-        self._majors: dict[tuple[str, str, int], EventDefinition] = {}
-        for event in sorted(events, key=lambda one: one.major):
+class ByCall(Generic[T]):
+    """Finds what belongs to the definition of an event."""
+
+    def __init__(self, given: Iterable[tuple[EventDefinition, T]]) -> None:
+        self._newest: dict[tuple[str, str], T] = {}
+        self._majors: dict[tuple[str, str, int], T] = {}
+        for event, its_own in sorted(given, key=lambda pair: pair[0].major):
             place = (event.type, "" if event.type in NAMELESS else event.name)
-            self._newest[place] = self._majors[*place, event.major] = event
+            self._newest[place] = self._majors[*place, event.major] = its_own
 
-    def find(self, kind: str, name: str, context: Mapping[str, Any]) -> EventDefinition | None:
+    def __bool__(self) -> bool:
+        return bool(self._newest)
+
+    def find(self, kind: str, name: str, context: Mapping[str, Any]) -> T | None:
         """What is planned for an event of this call and name; None when nothing is.
 
         Of several majors: the one that `context.protocols.event_version` names, as Segment's Protocols have it, else
@@ -34,6 +39,13 @@ class PlannedEvents:
             return newest
         major = version_named(context)
         return newest if major is None else self._majors.get((*place, major))
+
+
+class PlannedEvents(ByCall[EventDefinition]):
+    """Finds the definition of an event."""
+
+    def __init__(self, events: Iterable[EventDefinition]) -> None:
+        super().__init__((event, event) for event in events)
 
 
 def version_named(context: Mapping[str, Any]) -> int | None:

@@ -9,14 +9,13 @@ from typing import Any
 import jsonschema_rs
 from jsonschema_rs import ValidationError, ValidationErrorKind
 
+from gateway.contract.finding import ByCall
 from gateway.contract.plan import EventDefinition
 from gateway.contract.shape import closest
 from gateway.model.misfit import Misfit
 
 #: More than this is not told of one event.
 MOST_MISFITS = 10
-#: Calls that have no name of their own: what is planned for them is planned for all of them.
-NAMELESS = frozenset({"identify", "group"})
 # A pattern is UX's and backend's, the text anybody's: it may not cost more than a moment.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000)
 _TYPES = {
@@ -77,7 +76,7 @@ class EventValidator:
         return Misfit(".".join(path), kind.name, what, fix)
 
 
-class Plan:
+class Plan(ByCall[EventValidator]):
     """The tracking plan, compiled: finds what is planned for an event.
 
     What `before` has compiled of the same definitions is taken over, so that a change costs what has changed.
@@ -88,39 +87,7 @@ class Plan:
         self._compiled: dict[EventDefinition, EventValidator] = {
             one: known.get(one) or EventValidator(one) for one in events
         }
-        self._newest: dict[tuple[str, str], EventValidator] = {}
-        self._majors: dict[tuple[str, str, int], EventValidator] = {}
-        for definition, validator in sorted(self._compiled.items(), key=lambda pair: pair[0].major):
-            place = (definition.type, "" if definition.type in NAMELESS else definition.name)
-            self._newest[place] = self._majors[*place, definition.major] = validator
-
-    def __bool__(self) -> bool:
-        return bool(self._newest)
-
-    def find(self, kind: str, name: str, context: Mapping[str, Any]) -> EventValidator | None:
-        """What is planned for an event of this call and name, None when nothing is.
-
-        Of several majors: the one that `context.protocols.event_version` names, as Segment's Protocols have it, else
-        the newest. A major that is not planned is an event that is not planned.
-        """
-        place = (kind, "" if kind in NAMELESS else name)
-        newest = self._newest.get(place)
-        if newest is None or "protocols" not in context:  # as mostly
-            return newest
-        major = version_named(context)
-        return newest if major is None else self._majors.get((*place, major))
-
-
-def version_named(context: Mapping[str, Any]) -> int | None:
-    """The major that an event's context names: 2 of `2`, `"2"` and `"2.1.0"`; None when it names none."""
-    protocols = context.get("protocols")
-    named = protocols.get("event_version") if isinstance(protocols, Mapping) else None
-    if isinstance(named, str):
-        first = named.strip().removeprefix("v").partition(".")[0]
-        return int(first) if first.isdecimal() and first.isascii() and len(first) < 10 else None
-    if isinstance(named, int | float) and not isinstance(named, bool) and abs(named) < 2**31:
-        return int(named)
-    return None
+        super().__init__(self._compiled.items())
 
 
 def _missing(key: str, holder: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.contract.finding import NAMELESS
 from gateway.contract.plan import Mode
-from gateway.contract.validation import NAMELESS, EventValidator, Plan
+from gateway.contract.validation import EventValidator, Plan
 from gateway.model.event import Problem, Verdict
 from gateway.model.misfit import Misfit
 from gateway.pipeline.contracts import Contracts

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from gateway.contract.finding import NAMELESS
 from gateway.contract.plan import EventDefinition, PropertyDefinition
-from gateway.contract.validation import NAMELESS
 from gateway.model.alert import Severity
 from gateway.quality.findings import KINDS, AuditFinding, Share
 from gateway.quality.gathering import OTHER, UNKNOWN

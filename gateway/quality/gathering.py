@@ -14,8 +14,8 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.contract import Contract
+from gateway.contract.finding import NAMELESS
 from gateway.contract.plan import PropertyDefinition
-from gateway.contract.validation import NAMELESS
 from gateway.errors import Unavailable
 from gateway.quality.masking import name_of, sample_of
 from gateway.store.catalog import DAY_MS, Catalog, Known, Name, Sightings

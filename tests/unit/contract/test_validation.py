@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contract import EventDefinition, PlannedProperty, PropertyDefinition
-from gateway.contract.validation import MOST_MISFITS, EventValidator, Plan, version_named
+from gateway.contract.finding import version_named
+from gateway.contract.validation import MOST_MISFITS, EventValidator, Plan
 
 
 def prop(key: str, kind: Any = "string", **more: Any) -> PropertyDefinition:
