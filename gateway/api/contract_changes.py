@@ -51,7 +51,7 @@ class ChangeKind(Enum):
 
 
 @strawberry.type(description="One change of the contract, graded, with the reason and what lives on what it changes.")
-class ContractChange:
+class ContractDifference:
     """A change."""
 
     found: strawberry.Private[Change]
@@ -171,7 +171,7 @@ class ContractVersion:
         weight=100,
         size=5,
     )
-    async def changes(self, info: Info) -> list[ContractChange] | None:
+    async def changes(self, info: Info) -> list[ContractDifference] | None:
         found = await info.context.services.collaboration.history.changes(self.head.number)
         return None if found is None else as_changes(found)
 
@@ -201,8 +201,8 @@ async def version_page(
     return ContractVersionConnection(edges=edges, page_info=page_info)
 
 
-def as_changes(found: Sequence[Change]) -> list[ContractChange]:
-    return [ContractChange(found=one) for one in found]
+def as_changes(found: Sequence[Change]) -> list[ContractDifference]:
+    return [ContractDifference(found=one) for one in found]
 
 
 def as_actor(actor: Actor) -> ContractActor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from enum import Enum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
 
@@ -181,8 +181,8 @@ class ShipDataRequestInput:
 
 
 @strawberry.type(description="What became of a data request.")
-class DataRequestPayload:
-    """The answer of every mutation of data requests."""
+class DataRequestAnswer:
+    """What every mutation of data requests answers."""
 
     request: DataRequest | None = attribute(
         source=_ROW, policy=READ, description="The request as it is now; null with errors."
@@ -192,6 +192,29 @@ class DataRequestPayload:
     )
 
 
+Answer = TypeVar("Answer", bound=DataRequestAnswer)
+
+
+@strawberry.type(description="What became of `requestData`.")
+class RequestDataPayload(DataRequestAnswer):
+    """The answer of requestData."""
+
+
+@strawberry.type(description="What became of `agreeDataRequest`.")
+class AgreeDataRequestPayload(DataRequestAnswer):
+    """The answer of agreeDataRequest."""
+
+
+@strawberry.type(description="What became of `refuseDataRequest`.")
+class RefuseDataRequestPayload(DataRequestAnswer):
+    """The answer of refuseDataRequest."""
+
+
+@strawberry.type(description="What became of `shipDataRequest`.")
+class ShipDataRequestPayload(DataRequestAnswer):
+    """The answer of shipDataRequest."""
+
+
 @strawberry.type(description="How data is asked for.")
 class Requesting:
     """Mutations of data requests; a part of the root."""
@@ -199,27 +222,27 @@ class Requesting:
     @field(source=_ROW, policy=PROPOSE, description="Ask for data that is not sent yet.")
     async def request_data(
         self, info: Info, input: Annotated[RequestDataInput, strawberry.argument(description="What, and why.")]
-    ) -> DataRequestPayload:
+    ) -> RequestDataPayload:
         service, grant = info.context.services.collaboration.requests, info.context.grant
         await _filed(info.context)
         draft = Draft(input.title, input.what, input.why, input.key, input.event, input.properties or ())
-        return await _done(service.request(grant.scope, grant.actor, draft))
+        return await _done(RequestDataPayload, service.request(grant.scope, grant.actor, draft))
 
     @field(source=_ROW, policy=APPROVE, description="Promise to send the data; not for the team that asked.")
     async def agree_data_request(
         self, info: Info, input: Annotated[AgreeDataRequestInput, strawberry.argument(description="Which.")]
-    ) -> DataRequestPayload:
+    ) -> AgreeDataRequestPayload:
         service, grant = info.context.services.collaboration.requests, info.context.grant
         await _filed(info.context)
-        return await _done(service.agree(grant.scope, grant.actor, input.key, input.note))
+        return await _done(AgreeDataRequestPayload, service.agree(grant.scope, grant.actor, input.key, input.note))
 
     @field(source=_ROW, policy=APPROVE, description="Say that the data will not be sent, with the reason.")
     async def refuse_data_request(
         self, info: Info, input: Annotated[RefuseDataRequestInput, strawberry.argument(description="Which, and why.")]
-    ) -> DataRequestPayload:
+    ) -> RefuseDataRequestPayload:
         service, grant = info.context.services.collaboration.requests, info.context.grant
         await _filed(info.context)
-        return await _done(service.refuse(grant.scope, grant.actor, input.key, input.reason))
+        return await _done(RefuseDataRequestPayload, service.refuse(grant.scope, grant.actor, input.key, input.reason))
 
     @field(
         source=_ROW,
@@ -228,11 +251,11 @@ class Requesting:
     )
     async def ship_data_request(
         self, info: Info, input: Annotated[ShipDataRequestInput, strawberry.argument(description="Which, as what.")]
-    ) -> DataRequestPayload:
+    ) -> ShipDataRequestPayload:
         service, grant = info.context.services.collaboration.requests, info.context.grant
         await _filed(info.context)
         step = service.ship(grant.scope, grant.actor, input.key, input.note, input.event, input.properties)
-        return await _done(step)
+        return await _done(ShipDataRequestPayload, step)
 
 
 async def request_page(
@@ -268,8 +291,8 @@ async def _filed(context: Context) -> None:
     await context.services.collaboration.requests.file(context.scope.workspace, context.services.contract)
 
 
-async def _done(step: Awaitable[Request]) -> DataRequestPayload:
+async def _done(answer: type[Answer], step: Awaitable[Request]) -> Answer:
     try:
-        return DataRequestPayload(request=DataRequest(row=await step), errors=[])
+        return answer(request=DataRequest(row=await step), errors=[])
     except (InvalidInput, NotFound) as error:
-        return DataRequestPayload(request=None, errors=told(error))
+        return answer(request=None, errors=told(error))

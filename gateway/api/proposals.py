@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from enum import Enum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
 
@@ -16,7 +16,7 @@ from gateway.api.contract_changes import (
     READ,
     ChangeGrade,
     ContractActor,
-    ContractChange,
+    ContractDifference,
     ContractProblem,
     Remark,
     as_actor,
@@ -112,7 +112,7 @@ class Proposal(Node):
         weight=_LOOK,
         size=5,
     )
-    async def changes(self, info: Info) -> list[ContractChange]:
+    async def changes(self, info: Info) -> list[ContractDifference]:
         return as_changes((await _outcome(info, self.row)).changes)
 
     @field(source=_OUTCOME, policy=READ, description="The worst of its changes.", weight=_LOOK)
@@ -240,8 +240,8 @@ class EndProposalInput:
 
 
 @strawberry.type(description="What became of a proposal.")
-class ProposalPayload:
-    """The answer of every mutation of proposals."""
+class ProposalAnswer:
+    """What every mutation of proposals answers."""
 
     proposal: Proposal | None = attribute(
         source=_ROW, policy=READ, description="The proposal as it is now; null with errors."
@@ -249,6 +249,39 @@ class ProposalPayload:
     errors: list[UserError] = attribute(
         source=_ROW, policy=ANYONE, description="What to correct; empty when all is well.", size=1
     )
+
+
+Answer = TypeVar("Answer", bound=ProposalAnswer)
+
+
+@strawberry.type(description="What became of `proposeChange`.")
+class ProposeChangePayload(ProposalAnswer):
+    """The answer of proposeChange."""
+
+
+@strawberry.type(description="What became of `commentOnProposal`.")
+class CommentOnProposalPayload(ProposalAnswer):
+    """The answer of commentOnProposal."""
+
+
+@strawberry.type(description="What became of `approveProposal`.")
+class ApproveProposalPayload(ProposalAnswer):
+    """The answer of approveProposal."""
+
+
+@strawberry.type(description="What became of `applyProposal`.")
+class ApplyProposalPayload(ProposalAnswer):
+    """The answer of applyProposal."""
+
+
+@strawberry.type(description="What became of `rejectProposal`.")
+class RejectProposalPayload(ProposalAnswer):
+    """The answer of rejectProposal."""
+
+
+@strawberry.type(description="What became of `withdrawProposal`.")
+class WithdrawProposalPayload(ProposalAnswer):
+    """The answer of withdrawProposal."""
 
 
 @strawberry.type(description="How the contract is changed together.")
@@ -264,7 +297,7 @@ class Proposing:
     )
     async def propose_change(
         self, info: Info, input: Annotated[ProposeChangeInput, strawberry.argument(description="What, and why.")]
-    ) -> ProposalPayload:
+    ) -> ProposeChangePayload:
         context = info.context
         files = {one.path: one.text for one in input.files}
         try:
@@ -274,15 +307,17 @@ class Proposing:
                 context.scope, context.grant.actor, files, input.note
             )
         except (InvalidInput, NotFound) as error:
-            return ProposalPayload(proposal=None, errors=told(error))
-        return ProposalPayload(proposal=Proposal(row=row), errors=[])
+            return ProposeChangePayload(proposal=None, errors=told(error))
+        return ProposeChangePayload(proposal=Proposal(row=row), errors=[])
 
     @field(source=_ROW, policy=PROPOSE, description="Say something about a proposal.")
     async def comment_on_proposal(
         self, info: Info, input: Annotated[CommentOnProposalInput, strawberry.argument(description="On which, what.")]
-    ) -> ProposalPayload:
+    ) -> CommentOnProposalPayload:
         service, grant = info.context.services.collaboration.proposals, info.context.grant
-        return await _done(service.comment(grant.scope, grant.actor, _key(input.id), input.text))
+        return await _done(
+            CommentOnProposalPayload, service.comment(grant.scope, grant.actor, _key(input.id), input.text)
+        )
 
     @field(
         source=_ROW,
@@ -293,9 +328,10 @@ class Proposing:
     )
     async def approve_proposal(
         self, info: Info, input: Annotated[ApproveProposalInput, strawberry.argument(description="Which, and how.")]
-    ) -> ProposalPayload:
+    ) -> ApproveProposalPayload:
         service, grant = info.context.services.collaboration.proposals, info.context.grant
         return await _done(
+            ApproveProposalPayload,
             service.approve(
                 grant.scope,
                 grant.actor,
@@ -303,7 +339,7 @@ class Proposing:
                 input.note,
                 apply=input.apply,
                 allow_breaking=input.allow_breaking,
-            )
+            ),
         )
 
     @field(
@@ -314,23 +350,29 @@ class Proposing:
     )
     async def apply_proposal(
         self, info: Info, input: Annotated[ApplyProposalInput, strawberry.argument(description="Which.")]
-    ) -> ProposalPayload:
+    ) -> ApplyProposalPayload:
         service, scope = info.context.services.collaboration.proposals, info.context.scope
-        return await _done(service.apply(scope, _key(input.id), allow_breaking=input.allow_breaking))
+        return await _done(
+            ApplyProposalPayload, service.apply(scope, _key(input.id), allow_breaking=input.allow_breaking)
+        )
 
     @field(source=_ROW, policy=APPROVE, description="Say no to a proposal, with the reason.")
     async def reject_proposal(
         self, info: Info, input: Annotated[EndProposalInput, strawberry.argument(description="Which, and why.")]
-    ) -> ProposalPayload:
+    ) -> RejectProposalPayload:
         service, grant = info.context.services.collaboration.proposals, info.context.grant
-        return await _done(service.end(grant.scope, grant.actor, _key(input.id), "rejected", input.reason))
+        return await _done(
+            RejectProposalPayload, service.end(grant.scope, grant.actor, _key(input.id), "rejected", input.reason)
+        )
 
     @field(source=_ROW, policy=PROPOSE, description="Take back what one's own team proposed.")
     async def withdraw_proposal(
         self, info: Info, input: Annotated[EndProposalInput, strawberry.argument(description="Which, and why.")]
-    ) -> ProposalPayload:
+    ) -> WithdrawProposalPayload:
         service, grant = info.context.services.collaboration.proposals, info.context.grant
-        return await _done(service.end(grant.scope, grant.actor, _key(input.id), "withdrawn", input.reason))
+        return await _done(
+            WithdrawProposalPayload, service.end(grant.scope, grant.actor, _key(input.id), "withdrawn", input.reason)
+        )
 
 
 async def proposal_page(
@@ -364,11 +406,11 @@ async def _outcome(info: Info, row: Stored) -> Outcome:
     return await info.context.services.collaboration.proposals.outcome(row)
 
 
-async def _done(step: Awaitable[Stored]) -> ProposalPayload:
+async def _done(answer: type[Answer], step: Awaitable[Stored]) -> Answer:
     try:
-        return ProposalPayload(proposal=Proposal(row=await step), errors=[])
+        return answer(proposal=Proposal(row=await step), errors=[])
     except (InvalidInput, NotFound) as error:
-        return ProposalPayload(proposal=None, errors=told(error))
+        return answer(proposal=None, errors=told(error))
 
 
 def _key(given: strawberry.ID) -> str:

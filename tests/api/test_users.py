@@ -103,7 +103,7 @@ async def test_every_kind_of_node_is_found_by_its_id(gateway: Gateway) -> None:
         answer = await gateway.ask("query($id: ID!) { node(id: $id) { __typename id } }", key, id=id)
         assert answer["node"]["id"] == id
         found.append(answer["node"]["__typename"])
-    assert found == ["UntypedEvent", "User", "Journey", "Session"]
+    assert found == ["ProductViewedEvent", "User", "Journey", "Session"]
     journey = await gateway.ask("query($id: ID!) { journey(id: $id) { user { id } } }", key, id=user["journey"]["id"])
     assert journey == {"journey": {"user": {"id": user["id"]}}}
 

@@ -18,6 +18,7 @@ from gateway.journeys.fold import fold
 from gateway.model.event import Event, EventType
 from gateway.model.identity import LANES, Identity, Member, digest, lane_of, user_id_of
 from gateway.pipeline import folding, refolding
+from gateway.pipeline.batch import Refold
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.derive import Derivation
 from gateway.pipeline.owner import Deriver
@@ -185,10 +186,12 @@ async def reading(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[asynci
     read, may = asyncio.Event(), asyncio.Event()
     prepare = refolding.prepare
 
-    async def held_up(*arguments: Any) -> None:
-        await prepare(*arguments)
+    async def held_up(tools: Any, refold: Refold, under: Contract) -> None:
+        await prepare(tools, refold, under)
+        refold.ready = False
         read.set()
         await may.wait()
+        refold.ready = True
 
     with monkeypatch.context() as patch:
         patch.setattr(refolding, "prepare", held_up)
