@@ -46,11 +46,6 @@ peers: ## Install what the extra tests need, or say what is missing
 	fi; \
 	if browser >/dev/null; then echo "Chromium: $$(browser)"; \
 	else echo "Chromium: missing. Install it as root, for example: apt-get install chromium"; fi
-	@if find .venv/libfaketime /usr/lib -name libfaketime.so.1 2>/dev/null | grep -q .; then echo "libfaketime: there"; \
-	elif command -v apt-get >/dev/null && command -v dpkg >/dev/null; then \
-	  mkdir -p .venv/libfaketime && (cd .venv/libfaketime && apt-get download -q libfaketime && dpkg -x libfaketime_*.deb .) \
-	    && echo "libfaketime: .venv/libfaketime" || echo "libfaketime: missing. apt-get could not download it"; \
-	else echo "libfaketime: missing. Install it, for example: apt-get install libfaketime"; fi
 	@if ls $$(command -v initdb) /usr/lib/postgresql/*/bin/initdb 2>/dev/null | grep -q .; then echo "PostgreSQL: there"; \
 	else echo "PostgreSQL: missing. Install it as root, for example: apt-get install postgresql"; fi
 	@if command -v npm >/dev/null; then \

@@ -17,17 +17,8 @@ from tests.faults.processes import Process, free_port
 from tests.faults.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
-#: Where `make peers` puts libfaketime.
-FAKETIME = ROOT / ".venv" / "libfaketime"
 LEASE_SECONDS = 2.0
 DATABASE = "faults"
-
-
-def faketime_library() -> Path | None:
-    """libfaketime, if `make peers` has brought it or the system has it."""
-    places = [FAKETIME, Path("/usr/lib")]
-    found = (path for place in places if place.exists() for path in place.rglob("faketime/libfaketime.so.1"))
-    return next(found, None)
 
 
 class Gateway:
@@ -79,14 +70,8 @@ class Gateway:
 
     def start(self) -> None:
         environment = dict(self.environment)
-        library = faketime_library()
-        if self.clock is not None and library is not None:
-            environment |= {
-                "LD_PRELOAD": str(library),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                "FAKETIME_NO_CACHE": "1",
-                "DONT_FAKE_MONOTONIC": "1",
-            }
+        if self.clock is not None:
+            environment["FAULTS_CLOCK"] = str(self.clock)
         served = [sys.executable, "-m", "tests.faults.serving", "serve", "--port", str(self.port)]
         self.process.start(served, environment | {"PYTHONPATH": str(ROOT)})
 
