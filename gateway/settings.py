@@ -177,7 +177,7 @@ _HELP = {
     "mongod": "the mongod binary to start when no address is given",
     "database": "name of the database",
     "driver": "`pymongo` (its async client) or `motor`",
-    "data_dir": "where the embedded mongod and the demo's keys live",
+    "data_dir": "where the embedded mongod, the demo's keys and the columnar parts live",
     "schema_dir": "the folder that holds contract folders; unset: the one that ships with the gateway",
     "contract": "the contract folder inside it",
     "validation": "events that are not what the plan says: `observe`, `warn` (their sender is told) or `quarantine`",

@@ -21,6 +21,7 @@ from gateway.pipeline.resolving import resolve
 from gateway.pipeline.waiting import take_waiting
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
+from gateway.store.catalog import Catalog
 from gateway.store.checkpoints import Checkpoints
 from gateway.store.columnar import Manifests
 from gateway.store.consents import Consents
@@ -74,6 +75,7 @@ class Derivation:
             items=LaneItems(database),
             columnar=Manifests(database),
             observations=Observations(database),
+            catalog=Catalog(database),
         )
         status, alerts = DerivationStatus(database), Alerts(database)
         return cls(Lanes(database), work, rollups, fold, contracts, erasing, status, alerts)

@@ -22,6 +22,7 @@ from gateway.model.identity import Decision, Edge, Identity, Member, Pair, key_o
 from gateway.model.scope import Scope
 from gateway.pipeline.batch import Batch
 from gateway.store.accounting import HOUR_MS, Accounting
+from gateway.store.catalog import Catalog
 from gateway.store.columnar import Manifests
 from gateway.store.consents import Consents
 from gateway.store.database import Document, Session
@@ -59,6 +60,7 @@ class Erasing:
     items: LaneItems
     columnar: Manifests
     observations: Observations
+    catalog: Catalog
 
     # -- resolve ------------------------------------------------------------------------------------------------
 
@@ -252,12 +254,19 @@ class Erasing:
             "quarantine": await self.quarantine.erase(workspace, erasure.keys),
             "consents": await self.consents.remove(workspace, erasure.keys),
             "observations": await self.observations.erase(workspace, users),
+            "catalog": await self._forget_names(workspace),
             "redirects": await self.users.forget_redirects(workspace, users),
         }
         await self.erasures.note(workspace, erasure.id, counts)
         await self.erasures.finish_round(erasure, now)
         await self.columnar.forget_rewrite(workspace, erasure.id, erasure.round)
         return True
+
+    async def _forget_names(self, workspace: str) -> int:
+        """Names that no stored event bears any more may be what an erased user wrote. What was seen in quarantine alone
+        goes with them, and is catalogued again when it comes again."""
+        catalogued = await self.catalog.names(workspace)  # first, so that what comes meanwhile is in both or neither
+        return await self.catalog.forget(workspace, catalogued - await self.events.names(workspace))
 
 
 def _named(event: Event) -> set[Identity]:

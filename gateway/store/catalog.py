@@ -121,6 +121,18 @@ class Catalog:
             for row in rows
         }
 
+    async def names(self, workspace: str) -> set[str]:
+        """Every name that is catalogued; not the empty one."""
+        entries = {"workspace": workspace, "kind": "entry"}
+        rows = await self._database.find(COLLECTION, entries, projection={"name": 1}, max_time_ms=_TIMEOUT_MS)
+        return {row["name"] for row in rows} - {""}
+
+    async def forget(self, workspace: str, names: Collection[str]) -> int:
+        """Delete what is catalogued under these names; how many documents there were."""
+        if not names:
+            return 0
+        return await self._database.delete_many(COLLECTION, {"workspace": workspace, "name": {"$in": sorted(names)}})
+
     async def page(
         self,
         scope: Scope,

@@ -189,6 +189,11 @@ class Events:
         rows = await self._database.find(COLLECTION, wanted, projection=keys, sort=OLDEST_FIRST, limit=1)
         return (rows[0]["at"], rows[0]["seq"], bytes(rows[0]["_id"])) if rows else None
 
+    async def names(self, workspace: str) -> set[str]:
+        """Every name that a stored event bears; one look into the index for each."""
+        found = [{"$match": {"workspace": workspace}}, {"$group": {"_id": "$name"}}]
+        return {row["_id"] for row in await self._database.aggregate(COLLECTION, found)}
+
     async def first_of(self, workspace: str, sk: str, session: Session) -> OrderKey | None:
         """The order key of an identity's first event; None when there is none."""
         keys = {"_id": 1, "at": 1, "seq": 1}

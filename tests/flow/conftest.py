@@ -54,15 +54,16 @@ class RunningGateway:
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `journey-gateway …` against the same database."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "gateway", *arguments],
             env=self.environment,
             cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=300,
-            check=check,
         )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
 
     def start(self) -> None:
         self.process = subprocess.Popen(

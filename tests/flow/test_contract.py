@@ -281,13 +281,16 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(
     before = await everything(database)
     change_map(folder)
     (folder / "kpis" / "session_length.yaml").unlink()
-    plain = json.loads(one.command("contract", "apply", str(folder), "--dry-run", "--json").stdout)
+    refused = one.command("contract", "apply", str(folder), "--dry-run", "--json", check=False)
+    assert (refused.returncode, json.loads(refused.stdout)["wouldApply"]) == (1, False), "a KPI is taken away"
+    apply = ("contract", "apply", str(folder), "--allow-breaking", "--dry-run")
+    plain = json.loads(one.command(*apply, "--json").stdout)
     assert (plain["wouldApply"], plain["current"]["version"]) == (True, 1)
     assert plain["differences"] == [
         {"kind": "map", "key": "purchase", "change": "changed"},
         {"kind": "kpi", "key": "session_length", "change": "removed"},
     ]
-    tried = json.loads(one.command("contract", "apply", str(folder), "--dry-run", "--last", "30d", "--json").stdout)
+    tried = json.loads(one.command(*apply, "--last", "30d", "--json").stdout)
     same = json.loads(one.command("rebuild", "--map", str(folder), "--dry-run", "--json").stdout)
     assert tried["trial"]["maps"] == same["trial"]["maps"]
     new = await told_by_the_oracle(database, least=2)
@@ -306,7 +309,7 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(
             "users": 10,
         }
     ]
-    printed = one.command("contract", "apply", str(folder), "--dry-run", "--last", "30d").stdout
+    printed = one.command(*apply, "--last", "30d").stdout
     assert "10 users  cart (active) -> browse (active)" in printed
     assert await everything(database) == before
 
