@@ -293,9 +293,9 @@ async def test_a_mongod_without_a_replica_set(
 
 @asynccontextmanager
 async def failing(database: Database, command: str, **data: Any) -> AsyncIterator[None]:
-    """The next such command fails in this way."""
+    """Such commands fail in this way, whoever sends them."""
     point = {"configureFailPoint": "failCommand"}
-    await database.admin({**point, "mode": {"times": 1}, "data": {"failCommands": [command], **data}})
+    await database.admin({**point, "mode": "alwaysOn", "data": {"failCommands": [command], **data}})
     try:
         yield
     finally:

@@ -123,7 +123,7 @@ async def test_duplicates_beside_a_write_concern_error_are_not_acknowledged(door
 
 async def test_a_verdict_that_cannot_be_counted_is_not_given(doors: Doors) -> None:
     assert (await doors.post("/v1/track", track("1"))).status_code == 200  # the row is open
-    async with failing(doors.database, "update", errorCode=8000):
+    async with failing(doors.database, "update", errorCode=8000, namespace=f"{doors.database.name}.accounting"):
         answer = await doors.post("/v1/track", track("1"))
     assert answer.status_code == 503
     assert (await doors.post("/v1/track", track("1"))).json()["duplicate"] == 1

@@ -67,7 +67,7 @@ def test_a_batch_without_events_is_no_reason_to_refuse(clock: FrozenClock) -> No
     rates.spend("k", 0, 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=200)
 @given(
     rate=st.floats(0.5, 1_000),
     burst=st.floats(1, 5_000),
