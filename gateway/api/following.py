@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 async def follow(
     context: Context,
-    kind: Literal["journey", "event", "alert"],
+    kind: Literal["journey", "event", "alert", "request"],
     user: UserBy | None,
     after: str | None,
     *,

@@ -26,6 +26,7 @@ from strawberry.types import ExecutionContext
 from gateway.api.admission import Admission, Gate
 from gateway.api.consistency import Told
 from gateway.api.contract_changes import ContractProblem
+from gateway.api.contract_news import Agreed
 from gateway.api.contract_query import Agreeing
 from gateway.api.data_requests import Requesting
 from gateway.api.deciding import Deciding
@@ -63,7 +64,7 @@ class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Re
 
 
 @strawberry.type(description="What can be watched, over WebSocket or as an event stream.")
-class Subscription(Following, Flagging):
+class Subscription(Following, Flagging, Agreed):
     """The root of subscriptions."""
 
 

@@ -38,7 +38,7 @@ class Watch:
     """What a subscription wants to hear of; None means all."""
 
     workspace: str
-    kind: Literal["event", "journey", "alert"]
+    kind: Literal["event", "journey", "alert", "request"]
     users: frozenset[str] | None = None
     names: frozenset[str] | None = None
     map: str | None = None

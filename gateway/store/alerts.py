@@ -79,6 +79,8 @@ class Alerts:
         elif raised and found is not None:
             grown = {"$set": {**row["what"], "lastAt": row["lastAt"]}, "$inc": {"count": raised}}
             await self._database.update_one(COLLECTION, _of(found), grown, session=session)
+        if raised and row["what"]["about"][0] == "request":  # each step is news, and the alert stays the same one
+            told.append(_step(workspace, row["what"]["about"][1], row["lastAt"]))
         if not row["open"] and found is not None:
             ended = {"$set": {"open": False, "resolvedAt": row["lastAt"]}}
             await self._database.update_one(COLLECTION, _of(found), ended, session=session)
@@ -168,3 +170,8 @@ def _told(found: Document, at: int, *, raised: bool) -> Document:
         "raised": raised,
         "at": at,
     }
+
+
+def _step(workspace: str, request: str, at: int) -> Document:
+    """The feed row that announces a step of a data request."""
+    return {"workspace": workspace, "kind": "request", "key": request, "at": at}

@@ -66,6 +66,12 @@ class Versions:
         rows = await self._database.find(COLLECTION, wanted, projection=_HEAD, sort=_NEWEST_FIRST, limit=limit)
         return [_version(row) for row in rows]
 
+    async def heads_after(self, number: int, *, upto: int, limit: int) -> list[Version]:
+        """Versions with numbers behind `number`, `upto` at most, without their files, the oldest first."""
+        wanted: Document = {"_id": {"$gt": number, "$lte": upto}}
+        rows = await self._database.find(COLLECTION, wanted, projection=_HEAD, sort=[("_id", 1)], limit=limit)
+        return [_version(row) for row in rows]
+
     async def numbered(self, hash: str) -> int | None:
         """The newest version that says these very texts; None when none ever did."""
         row = await self._database.find_one(COLLECTION, {"hash": hash}, projection={"_id": 1}, sort=_NEWEST_FIRST)

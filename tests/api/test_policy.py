@@ -123,6 +123,8 @@ TYPES = {
         (
             "LineageNode",
             "ContractDifference",
+            "ContractChange",
+            "DataRequestChange",
             "ContractActor",
             "ContractVersion",
             "ContractProblem",
@@ -209,6 +211,8 @@ FIELDS = {
     "ReplayQuarantinePayload.errors": "",
     "SplitUserPayload.errors": "",
     "User.refusedLinks": "journeys pii",
+    "Subscription.contractChanged": "reader",
+    "Subscription.dataRequestChanged": "reader",
     "Subscription.journeyChanged": "journeys own",
     "Subscription.eventStored": "events own",
     "Subscription.flagChanged": "journeys own",
