@@ -1,4 +1,4 @@
-"""Survey responses: the events `Survey Responded` that connectors of survey tools store, read as what they are."""
+"""Survey responses: the events `Survey Response Submitted`, sent or stored by connectors, read as what they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.api.connections import Connection, Keyset, page
 from gateway.api.context import Context
 from gateway.api.nodes import Node
 from gateway.api.scalars import Cursor, DateTime
-from gateway.model.event import Event
+from gateway.model.event import Event, JsonObject
 from gateway.model.response import RESPONDED
 from gateway.plugin import Policy, Source, attribute, field
 
@@ -69,7 +69,7 @@ class SurveyResponse(Node):
 
     @field(source=_STORED, policy=EVENTS, description="The answers, in the survey's order.", size=5)
     def answers(self) -> list[SurveyAnswer]:
-        return list(_answers(self.event.properties.get("answers")))
+        return list(_answers(self.event.properties))
 
     def _text(self, name: str) -> str | None:
         value = self.event.properties.get(name)
@@ -105,8 +105,12 @@ async def response(context: Context, key: str) -> SurveyResponse | None:
     return SurveyResponse(event=event) if may else None
 
 
-def _answers(given: Any) -> Iterator[SurveyAnswer]:
-    """As they are stored; what is none is left out: anybody can send an event of this name."""
+def _answers(properties: JsonObject) -> Iterator[SurveyAnswer]:
+    """As they are stored; what is none is left out: anybody can send an event of this name. One's own may say no more
+    than a score and a comment."""
+    given = properties.get("answers")
+    if given is None:
+        given = [{"question": name, "value": properties[name]} for name in ("score", "comment") if name in properties]
     for one in given if isinstance(given, list) else ():
         if isinstance(one, dict) and isinstance(one.get("question"), str):
             kind, text = (one.get(name) if isinstance(one.get(name), str) else None for name in ("kind", "text"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.model.event import JsonObject
-from gateway.model.response import RESPONDED
+from gateway.model.response import RESPONDED, SCORES
 from gateway.plugin import Response
 
 
@@ -30,6 +30,12 @@ def as_message(row: JsonObject | Response) -> JsonObject:
             for answer in row.answers
         ],
     }
+    # As one's own surveys are sent: what a KPI reads.
+    for answer in reversed(row.answers):
+        if answer.kind in SCORES and isinstance(answer.value, int | float) and not isinstance(answer.value, bool):
+            properties["score"] = answer.value
+        elif answer.kind == "text" and isinstance(answer.value, str):
+            properties["comment"] = answer.value
     if row.touchpoint is not None:
         properties["touchpoint"] = row.touchpoint
     if row.metadata:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from gateway.model.identity import Identity
 
-#: The event that a response is stored as: the log has it like all else.
-RESPONDED = "Survey Responded"
+#: The event that a response is stored as, whoever asked: the log has it like all else.
+RESPONDED = "Survey Response Submitted"
+#: Kinds of questions whose answer is the response's score.
+SCORES = ("nps", "csat", "ces")
 
 #: A choice or text, a number (scores, scales), a yes or no, or several choices.
 Value = str | int | float | bool | list[str]

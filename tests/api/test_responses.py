@@ -59,9 +59,16 @@ async def test_the_same_response_again_is_one(gateway: Gateway) -> None:
 
 async def test_what_anybody_may_send_under_the_name_is_read_as_far_as_it_goes(gateway: Gateway) -> None:
     odd = {"survey": 7, "answers": [1, {"question": 2}, {"value": 3}]}
-    await gateway.send(track("Survey Responded", userId="ada", properties=odd))
+    await gateway.send(track("Survey Response Submitted", userId="ada", properties=odd))
     (one,) = (await gateway.ask(LIST, await gateway.api_key(), user={"userId": "ada"}))["user"]["responses"]["nodes"]
     assert (one["survey"], one["answers"], one["complete"]) == ("", [], True)
+
+
+async def test_one_s_own_survey_may_say_no_more_than_a_score(gateway: Gateway) -> None:
+    said = {"survey": "csat", "score": 2, "comment": "slow"}
+    await gateway.send(track("Survey Response Submitted", userId="ada", properties=said))
+    (one,) = (await gateway.ask(LIST, await gateway.api_key(), user={"userId": "ada"}))["user"]["responses"]["nodes"]
+    assert [(answer["question"], answer["value"]) for answer in one["answers"]] == [("score", 2), ("comment", "slow")]
 
 
 async def test_responses_are_followed_by_survey_and_resumed(gateway: Gateway) -> None:

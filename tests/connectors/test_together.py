@@ -156,10 +156,10 @@ async def test_what_others_report_is_stored_once(gateway: Served, world: World) 
     await until(lambda: world.asked("/responses"))
 
     async def both() -> bool:
-        return len(await stored(gateway, "Survey Responded")) == 2
+        return len(await stored(gateway, "Survey Response Submitted")) == 2
 
     await until(both)
-    sources = sorted(row["properties"]["source"] for row in await stored(gateway, "Survey Responded"))
+    sources = sorted(row["properties"]["source"] for row in await stored(gateway, "Survey Response Submitted"))
     assert sources == ["typeform", "zigpoll"]
 
 

@@ -123,11 +123,12 @@ async def test_a_survey_response_becomes_an_event_of_who_answered(
 ) -> None:
     assert (await client.post("/v1/hooks/crm", content=b"response", headers=GOOD)).json()["accepted"] == 1
     (row,) = await stored(database)
-    assert (row["name"], row["userId"], row["messageId"]) == ("Survey Responded", "ada", "response:forms:r1")
+    assert (row["name"], row["userId"], row["messageId"]) == ("Survey Response Submitted", "ada", "response:forms:r1")
     assert row["properties"]["answers"] == [
         {"question": "q1", "value": 9, "kind": "nps"},
         {"question": "q2", "value": "fine", "text": "Why?"},
     ]
+    assert row["properties"]["score"] == 9, "what KPIs read"
 
 
 @pytest.mark.parametrize(
