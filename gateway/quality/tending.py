@@ -17,7 +17,7 @@ log = logging.getLogger("gateway.quality")
 
 #: How often shipped requests are looked after, and how often it is asked whether a week is over.
 LOOK_SECONDS = 5.0
-WEEK_SECONDS = 600.0
+DIGEST_LOOK_SECONDS = 600.0
 
 
 class Tending:
@@ -40,7 +40,7 @@ class Tending:
         self._owns = owns
         self._contract = contract
         self._workspaces = workspaces
-        self._week_at = 0.0
+        self._digest_at = 0.0
         self._told: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -48,8 +48,8 @@ class Tending:
         while True:
             try:
                 await self.verify()
-                if self._clock.monotonic() >= self._week_at:
-                    self._week_at = self._clock.monotonic() + WEEK_SECONDS
+                if self._clock.monotonic() >= self._digest_at:
+                    self._digest_at = self._clock.monotonic() + DIGEST_LOOK_SECONDS
                     await self.tell_weekly()
             except Unavailable:
                 pass  # the next look may reach it
