@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,11 @@ from tests.pace import TOO_SLOW, strain
 # adds to a table that flagd's does not have, for flags that no test asks of it.
 if not hasattr(json_logic, "operations"):
     json_logic.operations = {}
+
+# The HTTP client looks for this package with every request to an app in this process. Where it is not, Python would
+# search all of its path for it each time.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
