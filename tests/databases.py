@@ -70,8 +70,9 @@ async def lend(uri: str) -> AsyncIterator[str]:
 class Databases:
     """The databases of one mongod."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, resting: int = _RESTING) -> None:
         self._uri = uri
+        self._least = resting
         self._server = connect(uri, "admin")
         self._resting: deque[_Ready] = deque()
 
@@ -94,10 +95,10 @@ class Databases:
             await self._server.close()
 
     async def _take(self) -> _Ready:
-        while len(self._resting) > _RESTING:
+        while len(self._resting) > self._least:
             rested = self._resting.popleft()
-            shape, documents = await self._look(rested.name)
-            if shape == rested.shape and not documents and not await self._filled(rested.name):
+            shape, _ = await self._look(rested.name)
+            if shape == rested.shape and not await self._filled(rested.name):
                 return rested
             await self._drop(rested.name)
         return await self._make()
