@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from gateway.errors import Unavailable
 from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedMongod
-from tests import memory
+from tests import memory, order
 from tests.databases import keeping_databases, lend
 from tests.matrix import (
     pytest_addoption,
@@ -56,6 +56,7 @@ HALF_OPEN = r"ignore:unclosed <socket\.socket fd=\d+, family=2, type=1, proto=6(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", HALF_OPEN)
+    config.pluginmanager.register(order)
 
 
 @pytest.fixture(scope="session")
