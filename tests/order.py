@@ -14,6 +14,7 @@ import pytest
 LONGEST = (
     "tests/flow/test_derive_equals_oracle.py",
     "tests/flow/test_erasure_equals_oracle.py",
+    "tests/flow/test_start.py",
     "tests/unit/insights/test_kpis.py",
     "tests/flow/test_contract.py",
     "tests/flow/test_export.py",
