@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import json_logic
@@ -19,6 +20,8 @@ from hypothesis import HealthCheck, settings
 from gateway.errors import Unavailable
 from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedMongod
+from tests import memory, order
+from tests.databases import keeping_databases, lend
 from tests.matrix import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -31,6 +34,11 @@ from tests.pace import TOO_SLOW, strain
 # adds to a table that flagd's does not have, for flags that no test asks of it.
 if not hasattr(json_logic, "operations"):
     json_logic.operations = {}
+
+# The HTTP client looks for this package with every request to an app in this process. Where it is not, Python would
+# search all of its path for it each time.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
@@ -48,6 +56,7 @@ HALF_OPEN = r"ignore:unclosed <socket\.socket fd=\d+, family=2, type=1, proto=6(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", HALF_OPEN)
+    config.pluginmanager.register(order)
 
 
 @pytest.fixture(scope="session")
@@ -62,29 +71,44 @@ async def mongo_uri(mongod_binary: Path | None) -> AsyncIterator[str]:
     """A replica set that takes fail points: the one at GATEWAY_TEST_MONGO_URI, else one started for this run."""
     given = os.environ.get("GATEWAY_TEST_MONGO_URI")
     if given:
-        yield given
+        async with keeping_databases(given):
+            yield given
         return
-    # Not below pytest's own folder: it keeps three runs, and other runs at the same time would remove this one's data.
-    with TemporaryDirectory(prefix="journey-gateway-", ignore_cleanup_errors=True) as directory:
-        mongod = await EmbeddedMongod.start(Path(directory), mongod=mongod_binary, extra_args=TEST_COMMANDS)
+    with memory.folder() as directory:
+        mongod = await EmbeddedMongod.start(directory, mongod=mongod_binary, extra_args=TEST_COMMANDS)
         try:
-            yield mongod.uri
+            async with keeping_databases(mongod.uri):
+                yield mongod.uri
         finally:
             await mongod.stop()
 
 
 @pytest.fixture
 async def database(mongo_uri: str) -> AsyncIterator[Database]:
-    """An empty database, dropped after the test."""
-    # A machine that stands still for seconds is no outage of MongoDB.
-    patient = mongo_uri + ("&" if "?" in mongo_uri else "/?") + "serverSelectionTimeoutMS=30000"
-    database = connect(patient, f"test_{uuid.uuid4().hex}")
+    """A database that holds nothing, with every collection and index."""
+    async with lend(mongo_uri) as name:
+        database = connect(_patient(mongo_uri), name)
+        try:
+            yield database
+        finally:
+            await database.close()
+
+
+@pytest.fixture
+async def bare_database(mongo_uri: str) -> AsyncIterator[Database]:
+    """A database that does not exist yet, dropped after the test."""
+    database = connect(_patient(mongo_uri), f"test_{uuid.uuid4().hex}")
     try:
         yield database
         with suppress(Unavailable):  # the whole server goes when the tests have ended
             await database.drop_database()
     finally:
         await database.close()
+
+
+def _patient(uri: str) -> str:
+    """A machine that stands still for seconds is no outage of MongoDB."""
+    return uri + ("&" if "?" in uri else "/?") + "serverSelectionTimeoutMS=30000"
 
 
 @pytest.fixture(autouse=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC
 from functools import partial
 
 from gateway.access.callers import Callers
 from gateway.access.issuers import Issuers
 from gateway.access.keys import KeyRing
 from gateway.access.tokens import Tokens
-from gateway.api.schema import build_schema
 from gateway.app.columnar import Columnar
 from gateway.app.connectors import Connectors
 from gateway.app.contracts import Folder
@@ -22,13 +20,14 @@ from gateway.app.health import Watch
 from gateway.app.instances import Made, close_flag_providers, make_instances
 from gateway.app.metrics import Metrics
 from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, ObservedIntake
+from gateway.app.opening import keep_time, open_database, open_mongod
 from gateway.app.plugins import load_plugins
 from gateway.app.roles import DUTIES, Duties
 from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
 from gateway.connectors.instances import Instance
 from gateway.contract import Contract
-from gateway.errors import GatewayError, SetupError, Unavailable
+from gateway.errors import SetupError
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.pipeline.accounting import Accounts
@@ -40,6 +39,7 @@ from gateway.pipeline.derive import Derivation
 from gateway.pipeline.erasures import Eraser
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.owner import Deriver
+from gateway.plugin import GraphqlFields
 from gateway.privacy import Privacy
 from gateway.quality.auditing import Auditor
 from gateway.quality.collaboration import Collaboration
@@ -47,29 +47,24 @@ from gateway.quality.gathering import Gathering
 from gateway.quality.raising import AuditAlerts
 from gateway.quality.tending import Tending
 from gateway.settings import Settings
-from gateway.store import collections
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
 from gateway.store.command_failures import CommandFailures
 from gateway.store.connector_states import ConnectorStates
 from gateway.store.contracts import Versions
-from gateway.store.database import CommandListener, Database, Document, connect
+from gateway.store.database import Database
 from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
 from gateway.store.imports import Imports
-from gateway.store.keeping import KeptMongod
 from gateway.store.keys import Keys
-from gateway.store.lanes import Lanes
 from gateway.store.measures import Measures
 from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
 
-_ANCHOR_SECONDS = 10.0
-_HELLOS = 5
 #: How long the batch under way may take when the process stops.
 STOP_SECONDS = 10.0
 
@@ -183,22 +178,6 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_mongod(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Future[None] | None]]:
-    """The address of MongoDB: the one that is set, or the embedded one's, kept running for as long as this is open."""
-    if settings.mongo_uri is not None:
-        yield settings.mongo_uri, None
-        return
-    mongod = await KeptMongod.start(settings.data_dir, mongod=settings.mongod)
-    keeping = asyncio.create_task(mongod.keep())
-    try:
-        yield mongod.uri, keeping
-    finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        await mongod.stop()
-
-
-@asynccontextmanager
 async def open_gateway(
     settings: Settings,
     spans: Spans | None = None,
@@ -216,15 +195,15 @@ async def open_gateway(
     failures = CommandFailures(lambda command: metrics.mongo_failures.labels(command).inc())
     async with (
         open_mongod(settings) as (uri, keeping),
-        _open_database(settings, uri, failures) as (database, clock),
+        open_database(settings, uri, failures) as (database, clock),
     ):
-        check = partial(build_schema, added=plugged.host.graphql)
+        check = partial(_build_api, added=plugged.host.graphql)
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves, check=check)
         made = await make_instances(
             plugged, ConnectorStates(database), clock, instances or {}, trace=settings.trace_plugins
         )
         gateway = await _build(settings, database, contracts, clock, metrics, spans, made)
-        keeping_time = asyncio.create_task(_keep_time(database, clock))
+        keeping_time = asyncio.create_task(keep_time(database, clock))
         try:
             async with gateway.privacy.following(), gateway.keyring.following(), contracts.following():
                 yield replace(gateway, keeping=keeping)
@@ -234,27 +213,6 @@ async def open_gateway(
             await gateway.columnar.close()
             await close_flag_providers(made.providers)
             await gateway.intake.drain()
-
-
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[tuple[Database, ServerClock]]:
-    """The database, prepared, and its time: for commands. Raises SetupError with what to mend."""
-    async with open_mongod(settings) as (uri, _), _open_database(settings, uri) as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def _open_database(
-    settings: Settings, uri: str, *listeners: CommandListener
-) -> AsyncIterator[tuple[Database, ServerClock]]:
-    database = connect(uri, settings.database, driver=settings.driver, listeners=listeners)
-    try:
-        await _prepare(database)
-        clock = ServerClock()
-        await _anchor(database, clock)
-        yield database, clock
-    finally:
-        await database.close()
 
 
 @asynccontextmanager
@@ -277,23 +235,11 @@ async def open_spans(settings: Settings) -> AsyncIterator[Spans]:
         await traces.close()
 
 
-async def _prepare(database: Database) -> None:
-    hello = await _first_hello(database)
-    if "setName" not in hello:
-        raise SetupError(
-            "MongoDB runs alone; the gateway needs a replica set (one member is enough).",
-            hint="Start mongod with --replSet rs0 and run rs.initiate() once.",
-        )
-    await collections.prepare(database)
-    await Lanes(database).prepare()
+def _build_api(contract: Contract, *, added: Sequence[GraphqlFields]) -> object:
+    # Imported here: most commands never build it, and it takes as long to import as all the rest.
+    from gateway.api.schema import build_schema
 
-
-async def _first_hello(database: Database) -> Document:
-    """MongoDB's reply, waited for as long as an election or a busy machine may take: each try lasts two seconds."""
-    for _ in range(_HELLOS):
-        with suppress(Unavailable):
-            return await database.hello()
-    raise SetupError("MongoDB does not answer.", hint="Check GATEWAY_MONGO_URI, and that a member is primary.")
+    return build_schema(contract, added=added)
 
 
 async def _build(
@@ -400,23 +346,3 @@ def modes_of(settings: Settings) -> Modes:
     """What becomes of misfits, as it is set."""
     named = {(one.workspace, one.source): one.mode for one in settings.validation_modes}
     return Modes(named.pop(("*", "*"), settings.validation), named)
-
-
-async def _anchor(database: Database, clock: ServerClock) -> None:
-    """Tie the clock to mongod's; the quickest of three answers is the most exact."""
-    answers = []
-    for _ in range(3):
-        asked = clock.monotonic()
-        hello = await database.hello()
-        answered = clock.monotonic()
-        answers.append((answered - asked, hello["localTime"], asked, answered))
-    _, local_time, asked, answered = min(answers, key=lambda answer: answer[0])
-    clock.anchor(local_time.replace(tzinfo=UTC).timestamp() * 1000, asked, answered)
-
-
-async def _keep_time(database: Database, clock: ServerClock) -> None:
-    task = asyncio.current_task()
-    while task is not None and not task.cancelling():  # a driver may swallow the cancelling itself
-        await asyncio.sleep(_ANCHOR_SECONDS)
-        with suppress(GatewayError):
-            await _anchor(database, clock)

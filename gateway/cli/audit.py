@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from gateway.app.building import open_store
+from gateway.app.opening import open_store
 from gateway.cli.options import json_option, print_json
 from gateway.cli.trial import lasting
 from gateway.errors import InvalidInput, NotFound

@@ -9,8 +9,8 @@ from dataclasses import asdict
 
 import click
 
-from gateway.app.building import open_store
 from gateway.app.columnar import Columnar, Standing
+from gateway.app.opening import open_store
 from gateway.cli.options import json_option, print_json
 from gateway.errors import InvalidInput, SetupError
 from gateway.insights.columnar.writer import Writer

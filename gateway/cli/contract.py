@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from gateway.app.building import open_store
 from gateway.app.contracts import contract_folder
+from gateway.app.opening import open_store
 from gateway.cli.contract_api import codegen, schema_of
 from gateway.cli.contract_changes import COMMANDS, forbidden
 from gateway.cli.contract_files import check, export, init

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gateway.api.schema import Schema, build_schema
-from gateway.api.typescript import codegen_config
 from gateway.app.contracts import contract_folder
 from gateway.app.plugins import load_plugins
 from gateway.contract import Contract, load_contract
 from gateway.settings import Settings, read_settings
 
+# The API is loaded where it is built: it takes longer than most of what `contract` does.
+if TYPE_CHECKING:
+    from gateway.api.schema import Schema
+
 
 def schema_of(contract: Contract, settings: Settings | None = None) -> Schema:
     """The schema that gateways with these settings serve under the contract. Raises ContractError when none can be."""
+    from gateway.api.schema import build_schema
+
     given = settings if settings is not None else read_settings()
     return build_schema(contract, added=load_plugins(given, refuse=False).host.graphql)
 
@@ -47,5 +52,7 @@ def codegen(folder: Path | None, source: str, documents: str, output: str) -> No
       journey-gateway contract export --format sdl --output schema.graphql
       journey-gateway contract codegen --schema schema.graphql > codegen.ts
     """
+    from gateway.api.typescript import codegen_config
+
     loaded = load_contract(folder if folder is not None else contract_folder(read_settings()))
     click.echo(codegen_config(schema_of(loaded), source=source, documents=documents, output=output), nl=False)

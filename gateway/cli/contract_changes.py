@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from gateway.app.building import open_store
 from gateway.app.contracts import contract_folder
+from gateway.app.opening import open_store
 from gateway.cli.options import json_option, print_json
 from gateway.contract import Contract, load_contract, load_texts, not_raised, parse_duration
 from gateway.contract.changes import Change, Grade, classify, refusals, worst

@@ -6,14 +6,15 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gateway.access.keybook import checked_text
-from gateway.app.building import Gateway, open_gateway
 from gateway.cli.demo import WORKSPACE as DEMO
+from gateway.cli.opened import open_gateway
 from gateway.cli.options import json_option, print_json
 from gateway.collect import presets
 from gateway.collect.files import Importer, Mapping, Report
@@ -22,6 +23,9 @@ from gateway.collect.rows import RowFile
 from gateway.errors import InvalidInput
 from gateway.model.scope import PERMISSIONS
 from gateway.settings import read_settings
+
+if TYPE_CHECKING:
+    from gateway.app.building import Gateway
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gateway.app.building import open_store
+from gateway.app.opening import open_store
 from gateway.cli.options import json_option, print_json
 from gateway.connectors.asking import MOST_LETTERS, Asked, Asking
 from gateway.errors import InvalidInput

@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gateway.app.building import Gateway
 from gateway.errors import Denied, GatewayError, SetupError
 from gateway.model.identity import Identity, digest
 from gateway.model.scope import PERMISSIONS
 from gateway.settings import Settings
 from gateway.testing.load import Player
 from gateway.testing.simulate import Population
+
+if TYPE_CHECKING:
+    from gateway.app.building import Gateway
 
 log = logging.getLogger("gateway.cli")
 

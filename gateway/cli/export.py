@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Literal, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
 import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from gateway.app.building import Gateway, open_gateway
 from gateway.cli.data import derived, place
+from gateway.cli.opened import open_gateway
 from gateway.clock import random_secret
 from gateway.errors import InvalidInput
 from gateway.pipeline.export import Case, Exporter, Part
@@ -26,6 +26,9 @@ from gateway.pipeline.wire import Pseudonyms
 from gateway.settings import read_settings
 from gateway.store.exports import Exports, Selection
 from gateway.store.keys import Keys
+
+if TYPE_CHECKING:
+    from gateway.app.building import Gateway
 
 Format = Literal["xes", "ndjson"]
 _ENDINGS: dict[str, Format] = {".xes": "xes", ".ndjson": "ndjson", ".jsonl": "ndjson"}

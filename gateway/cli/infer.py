@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gateway.app.building import open_store
+from gateway.app.opening import open_store
 from gateway.cli.options import json_option, print_json
 from gateway.cli.trial import lasting
 from gateway.collect import presets

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from gateway.access.keybook import KeyBook, KeyEntry, NewKey
 from gateway.access.keys import KNOWN_SECONDS
-from gateway.app.building import Gateway, open_gateway
 from gateway.cli.data import place
+from gateway.cli.opened import open_gateway
 from gateway.cli.options import json_option, print_json
 from gateway.contract import parse_duration
 from gateway.errors import InvalidInput
 from gateway.model.scope import PERMISSIONS
 from gateway.settings import read_settings
+
+if TYPE_CHECKING:
+    from gateway.app.building import Gateway
 
 T = TypeVar("T")
 

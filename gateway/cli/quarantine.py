@@ -8,12 +8,12 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gateway.app.building import Gateway, open_gateway
 from gateway.cli.data import place
+from gateway.cli.opened import open_gateway
 from gateway.cli.options import json_option, print_json
 from gateway.errors import InvalidInput
 from gateway.model.event import JsonObject
@@ -23,6 +23,9 @@ from gateway.pipeline.times import parse_time
 from gateway.settings import read_settings
 from gateway.store.database import Document
 from gateway.store.quarantine import QuarantineFilter
+
+if TYPE_CHECKING:
+    from gateway.app.building import Gateway
 
 _ID = re.compile(r"(?:quarantined_)?([0-9a-f]{32})")
 _FEW = 20

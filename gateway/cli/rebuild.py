@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from gateway.app.building import Gateway, open_gateway
 from gateway.cli.data import place
+from gateway.cli.opened import open_gateway
 from gateway.cli.options import json_option, print_json
 from gateway.cli.trial import lasting, trial_as_json, trial_lines, try_on_users
 from gateway.contract import Contract, load_contract
@@ -24,6 +25,9 @@ from gateway.pipeline.trial import ContractTrial, RebuildTrial, try_rebuild
 from gateway.settings import read_settings
 from gateway.store.exports import Exports, Selection
 from gateway.store.rebuilds import Rebuilds
+
+if TYPE_CHECKING:
+    from gateway.app.building import Gateway
 
 
 @click.command()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.store.database import Database, connect
 from tests.api.gateway_api import Gateway, load_shop
+from tests.databases import lend
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ async def gateway(database: Database) -> AsyncIterator[Gateway]:
 @pytest.fixture(scope="session")
 async def idle_gateway(mongo_uri: str) -> AsyncIterator[Gateway]:
     """One for all the tests that store nothing."""
-    database = connect(f"{mongo_uri}&serverSelectionTimeoutMS=30000", f"test_{uuid.uuid4().hex}")
-    gateway = Gateway(database, load_shop())
-    await gateway.prepare()
-    await gateway.hub.start()
-    yield gateway
-    await gateway.hub.stop()
-    await gateway.close()
-    await database.drop_database()
-    await database.close()
+    async with lend(mongo_uri) as name:
+        database = connect(f"{mongo_uri}&serverSelectionTimeoutMS=30000", name)
+        gateway = Gateway(database, load_shop())
+        await gateway.prepare()
+        await gateway.hub.start()
+        yield gateway
+        await gateway.hub.stop()
+        await gateway.close()
+        await database.close()

@@ -16,6 +16,7 @@ from graphql import (
     is_required_argument,
 )
 
+from gateway.api import admission
 from gateway.api.schema import build_schema
 from tests.api.gateway_api import Gateway, load_shop, track
 
@@ -412,6 +413,12 @@ def operations() -> Iterator[tuple[str, str]]:
 
 
 OPERATIONS = dict(operations())
+
+
+@pytest.fixture(autouse=True)
+def _every_text_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the texts say is found out once for all roles; who may ask is found out each time."""
+    monkeypatch.setattr(admission, "CACHED_TEXTS", 2 * len(OPERATIONS))
 
 
 def test_every_field_of_the_schema_is_tried() -> None:

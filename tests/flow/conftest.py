@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.store.database import connect
+from tests.databases import lend
 from tests.pace import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -134,12 +133,9 @@ class RunningGateway:
 @pytest.fixture
 async def gateway_environment(mongo_uri: str) -> AsyncIterator[dict[str, str]]:
     """Environment of commands that share one fresh database."""
-    name = f"flow_{uuid.uuid4().hex}"
     own = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
-    yield {**own, "GATEWAY_MONGO_URI": mongo_uri, "GATEWAY_DATABASE": name, **QUIET}
-    database = connect(mongo_uri, name)
-    await database.drop_database()
-    await database.close()
+    async with lend(mongo_uri) as name:
+        yield {**own, "GATEWAY_MONGO_URI": mongo_uri, "GATEWAY_DATABASE": name, **QUIET}
 
 
 @pytest.fixture

@@ -36,7 +36,6 @@ from gateway.pipeline.intake import Intake
 from gateway.privacy.suppressed import Suppressed
 from gateway.quality.gathering import Gathering
 from gateway.settings import Settings
-from gateway.store import collections
 from gateway.store.accounting import Accounting
 from gateway.store.catalog import Catalog
 from gateway.store.database import Database, Document, connect
@@ -45,6 +44,7 @@ from gateway.store.identities import Identities
 from gateway.store.keys import Keys
 from gateway.store.quarantine import Quarantine
 from gateway.store.suppressions import Suppressions
+from tests.databases import lend
 
 NOW = 1_710_325_274_000
 SETTINGS = Settings()
@@ -91,14 +91,13 @@ def contract() -> Contract:
 
 @asynccontextmanager
 async def new_database(mongo_uri: str) -> AsyncIterator[Database]:
-    """A prepared database for all tests of a module: each opens doors to a workspace of its own."""
-    database = connect(mongo_uri, f"test_{uuid.uuid4().hex}")
-    try:
-        await collections.prepare(database)
-        yield database
-        await database.drop_database()
-    finally:
-        await database.close()
+    """A database for all tests of a module: each opens doors to a workspace of its own."""
+    async with lend(mongo_uri) as name:
+        database = connect(mongo_uri, name)
+        try:
+            yield database
+        finally:
+            await database.close()
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from gateway.app.serving import Serving, listen, serving
 from gateway.flags import Flags
 from gateway.model.scope import PERMISSIONS
 from gateway.settings import Settings
+from tests.databases import lend
 from tests.flow.doors import basic
 from tests.pace import PATIENCE
 
@@ -64,17 +64,15 @@ class Served:
 @asynccontextmanager
 async def serve(mongo_uri: str, *, flags: Flags | None = None, **settings: Any) -> AsyncIterator[Served]:
     """A gateway on a fresh database, or on the one that is named."""
-    named = "database" in settings
-    given = {"mongo_uri": mongo_uri, "database": f"served_{uuid.uuid4().hex}", "drain_seconds": 0.0, **settings}
-    given = {"columnar_url": "off", **given}
+    given = {"mongo_uri": mongo_uri, "drain_seconds": 0.0, "columnar_url": "off", **settings}
     async with AsyncExitStack() as stack:
+        if "database" not in given:
+            given["database"] = await stack.enter_async_context(lend(mongo_uri))
         wanted = Settings(**given)
         spans = await stack.enter_async_context(open_spans(wanted))
         gateway = await stack.enter_async_context(open_gateway(wanted, spans))
         if flags is not None:
             gateway = replace(gateway, connectors=replace(gateway.connectors, flags=flags))
-        if not named:
-            stack.push_async_callback(gateway.database.drop_database)
         write_key = await gateway.keyring.create_write_key("main", "web")
         api_key = await gateway.keyring.create_api_key("main", frozenset(PERMISSIONS))
         await stack.enter_async_context(gateway.deriving())

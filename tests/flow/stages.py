@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from gateway.model.identity import Identity
 from gateway.model.scope import PERMISSIONS
 from gateway.pipeline.intake import Delivery
 from gateway.settings import Settings
-from gateway.store.database import connect
+from tests.databases import lend
 from tests.flow.line import Line, open_line
 
 WORKSPACE = "main"
@@ -52,15 +51,12 @@ class Stage:
 @asynccontextmanager
 async def open_stage(mongo_uri: str, folder: Path) -> AsyncIterator[Stage]:
     """A gateway with a database of its own."""
-    name = f"stage_{uuid.uuid4().hex}"
-    settings = Settings(mongo_uri=mongo_uri, database=name, data_dir=folder)
-    async with open_gateway(settings) as gateway, gateway.deriving():
-        listener = listen("127.0.0.1", 0)
-        async with serving(gateway, listener), open_line(listener.getsockname()[1]) as line:
-            write_key = await gateway.keyring.create_write_key(WORKSPACE, "web")
-            api_key = await gateway.keyring.create_api_key(WORKSPACE, frozenset(PERMISSIONS))
-            yield Stage(gateway, line, write_key, api_key)
-        listener.close()
-    database = connect(mongo_uri, name)
-    await database.drop_database()
-    await database.close()
+    async with lend(mongo_uri) as name:
+        settings = Settings(mongo_uri=mongo_uri, database=name, data_dir=folder)
+        async with open_gateway(settings) as gateway, gateway.deriving():
+            listener = listen("127.0.0.1", 0)
+            async with serving(gateway, listener), open_line(listener.getsockname()[1]) as line:
+                write_key = await gateway.keyring.create_write_key(WORKSPACE, "web")
+                api_key = await gateway.keyring.create_api_key(WORKSPACE, frozenset(PERMISSIONS))
+                yield Stage(gateway, line, write_key, api_key)
+            listener.close()

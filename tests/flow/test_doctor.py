@@ -39,6 +39,12 @@ MONGODB = ["reachable", "clock", "version", "replica_set", "write_concern", "cha
 
 
 @pytest.fixture
+def database(bare_database: Database) -> Database:
+    """What collections and indexes are there is what is asked here."""
+    return bare_database
+
+
+@pytest.fixture
 def environ(tmp_path: Path, database: Database, mongo_uri: str) -> dict[str, str]:
     """Settings with which nothing is wrong."""
     return {

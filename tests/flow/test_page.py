@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,9 +16,9 @@ from gateway.app.building import Gateway, open_gateway
 from gateway.app.serving import listen, serving
 from gateway.pipeline.intake import Delivery
 from gateway.settings import Settings
-from gateway.store.database import connect
 from gateway.store.feed import Feed
 from gateway.store.lanes import Lanes
+from tests.databases import lend
 from tests.flow.browser import Page, chromium_binary, open_page
 
 pytestmark = [
@@ -90,16 +89,13 @@ class Served:
 
 @pytest.fixture
 async def served(mongo_uri: str, tmp_path: Path) -> AsyncIterator[Served]:
-    name = f"page_{uuid.uuid4().hex}"
-    settings = Settings(mongo_uri=mongo_uri, database=name, data_dir=tmp_path)
-    async with open_gateway(settings) as gateway, gateway.deriving():
-        served = Served(gateway)
-        await served.come()
-        yield served
-        await served.go()
-    database = connect(mongo_uri, name)
-    await database.drop_database()
-    await database.close()
+    async with lend(mongo_uri) as name:
+        settings = Settings(mongo_uri=mongo_uri, database=name, data_dir=tmp_path)
+        async with open_gateway(settings) as gateway, gateway.deriving():
+            served = Served(gateway)
+            await served.come()
+            yield served
+            await served.go()
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ async def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.M
 
 
 def test_nothing_is_loaded_when_traces_are_off() -> None:
-    code = "import sys, gateway.cli.serve; print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    code = "import sys, gateway.cli.running; print([name for name in sys.modules if name.startswith('opentelemetry')])"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.order import LONGEST
 from tests.rules.sources import FOLDERS, ROOT, files, modules, parse, plant
 
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "common", "manager", "managers"}
@@ -127,3 +128,7 @@ def test_an_address_is_found(tmp_path: Path, parts: tuple[str, ...]) -> None:
     plant(tmp_path, "tests/notes.md", "/".join(parts))
     plant(tmp_path, "gateway/doors.py", 'ROUTES = ["/v1/home/x", "docs/root/a"]  # the registry of doors')
     assert [line.split(":")[0] for line in addresses(tmp_path)] == ["tests/notes.md"]
+
+
+def test_the_files_that_a_run_begins_with_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []

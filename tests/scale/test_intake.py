@@ -15,7 +15,7 @@ from typing import Any
 import bson
 import pytest
 
-from gateway.cli.serve import _keep_what_is_there
+from gateway.cli.running import _keep_what_is_there
 from gateway.clock import ServerClock
 from gateway.collect.answers import answer
 from gateway.collect.bodies import read_plain_object
