@@ -33,6 +33,8 @@ from gateway.insights.kpis.evaluating import Evaluator
 from gateway.insights.kpis.snapshots import Snapshots
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
+from gateway.model.consistency import ConsistencyToken
+from gateway.model.identity import LANES
 from gateway.pipeline.accounting import Accounts
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget
@@ -301,12 +303,14 @@ async def _build(
     watch.plugins = [f"{failure.plugin}: {failure.message}" for failure in connectors.plugged.failures]
     columnar = Columnar.of(settings, database, clock)
     evaluator = Evaluator(Questions.of(columnar.scans, database, clock))
+    consistency = Consistency(Feed(database), derivation.work, clock)
     snapshots = Snapshots(
         evaluator,
         clock,
         owns=deriver.owns,
         contract=lambda: (contracts.version.number, contracts.version.contract),
         workspaces=keyring.workspaces,
+        derived=partial(_derived, database, consistency),
     )
     metrics.watch(watch.gauges)
     metrics.watch(columnar.gauges)
@@ -341,7 +345,7 @@ async def _build(
         collaboration=collaboration,
         tending=tending,
         hub=hub,
-        consistency=Consistency(Feed(database), derivation.work, clock),
+        consistency=consistency,
         keyring=keyring,
         tokens=tokens,
         callers=Callers(keyring, tokens, Issuers(settings.issuers, clock, development=settings.env == "development")),
@@ -351,6 +355,12 @@ async def _build(
         disk=disk,
         duties=DUTIES[settings.role],
     )
+
+
+async def _derived(database: Database, consistency: Consistency, workspace: str) -> bool:
+    """Whether all that is stored by now has been derived, after a while at most."""
+    at = await database.operation_time()
+    return await consistency.reached(workspace, ConsistencyToken(at.time, at.inc, frozenset(range(LANES))), seconds=5)
 
 
 def modes_of(settings: Settings) -> Modes:

@@ -20,11 +20,8 @@ from gateway.insights.kernels.calendar import Calendar, Interval
 from gateway.insights.kpis.evaluating import Evaluator, KpiQuestion, status
 from gateway.insights.kpis.ranges import TimeRange
 from gateway.insights.kpis.samples import settles_ms
-from gateway.model.identity import LANES
 from gateway.model.scope import Scope
-from gateway.store.feed import Feed
 from gateway.store.kpi_snapshots import KpiSnapshot, KpiSnapshots
-from gateway.store.work import Work
 
 log = logging.getLogger("gateway.insights")
 
@@ -46,7 +43,7 @@ _INTERVALS = {
 class Snapshots:
     """One per process that derives. `owns` says whether a workspace is this process's turn: that of a lane of
     derivation; should two take it for a moment, only one of them writes. `contract`: the number of the version that
-    counts, and what it says."""
+    counts, and what it says. `derived`: whether all that is stored by now in a workspace has been derived."""
 
     def __init__(
         self,
@@ -56,17 +53,15 @@ class Snapshots:
         owns: Callable[[str, str], bool],
         contract: Callable[[], tuple[int, Contract]],
         workspaces: Callable[[], Awaitable[list[str]]],
+        derived: Callable[[str], Awaitable[bool]],
     ) -> None:
-        database = evaluator.questions.scans.database
         self._evaluator = evaluator
-        self._database = database
-        self._stored = KpiSnapshots(database)
-        self._feed = Feed(database)
-        self._work = Work(database)
+        self._stored = KpiSnapshots(evaluator.questions.scans.database)
         self._clock = clock
         self._owns = owns
         self._contract = contract
         self._workspaces = workspaces
+        self._derived = derived
         self._told: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
@@ -126,15 +121,6 @@ class Snapshots:
             version=version,
         )
         return await self._stored.add([one])
-
-    async def _derived(self, workspace: str) -> bool:
-        """Whether all that is stored by now has been resolved and folded; else the next look asks again."""
-        at = await self._database.operation_time()
-        for _ in range(10):
-            if await self._feed.resolved(range(LANES), at):
-                return not await self._work.pending_in(workspace)
-            await asyncio.sleep(0.5)
-        return False
 
 
 def due_periods(kpi: Kpi, last: int | None, now: int) -> list[tuple[int, int]]:
