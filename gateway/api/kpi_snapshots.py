@@ -100,8 +100,9 @@ async def snapshot_page(context: Context, kpi: str, first: int | None, after: Cu
 
     async def read(limit: int, before: Any) -> list[_Paired]:
         rows = await context.services.snapshots.page(context.scope, kpi, limit=limit + 1, before=before)
-        older: list[Stored | None] = [*rows[1:], None]
-        return [_Paired(row, one) for row, one in zip(rows, older, strict=True)][:limit]
+        return [_Paired(row, rows[place + 1] if place + 1 < len(rows) else None) for place, row in enumerate(rows)][
+            :limit
+        ]
 
     edges, page_info = await page(
         _KEYSET,
