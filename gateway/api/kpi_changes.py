@@ -42,11 +42,12 @@ class KpiChange(Change):
     @declared(
         source=Source.contract("kpis", "*"),
         policy=KPIS,
-        description="Those KPIs; `result` is worked out as of now. In the first message all that are asked for.",
+        description="Those KPIs; `result` is worked out as of now. In the first message all that are asked for; "
+        "null in one that tells of a gap alone.",
         size=5,
     )
-    def kpis(self) -> list[Kpi]:
-        return [Kpi(file=one) for one in self.files]
+    def kpis(self) -> list[Kpi] | None:
+        return [Kpi(file=one) for one in self.files] or None
 
 
 @strawberry.type(description="What can be watched of KPIs.")

@@ -38,7 +38,7 @@ async def until(socket: Socket, n: int) -> dict[str, Any]:
     async with asyncio.timeout(PATIENCE):
         while True:
             message = await told(socket)
-            if any(kpi["key"] == "csat" and kpi["result"]["n"] == n for kpi in message["kpis"]):
+            if any(kpi["key"] == "csat" and kpi["result"]["n"] == n for kpi in message["kpis"] or ()):
                 return message
 
 
