@@ -7,7 +7,7 @@ from typing import Annotated
 import strawberry
 
 from gateway.api.context import Context
-from gateway.api.kpis import RangeInput, moments
+from gateway.api.ranges import RangeInput, moments
 from gateway.api.scalars import DateTime
 from gateway.pipeline.persons import SOURCE
 from gateway.plugin import Policy, Source, attribute, field

@@ -11,7 +11,6 @@ import strawberry
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
-from gateway.api.kpis import KPIS, RangeInput
 from gateway.api.questions import (
     BEHIND,
     CONSENT,
@@ -41,6 +40,7 @@ from gateway.api.questions import (
     within,
     zone_of,
 )
+from gateway.api.ranges import KPIS, RangeInput
 from gateway.api.retentions import RetentionAnswer, RetentionInput, answered_retention
 from gateway.api.scalars import DateTime
 from gateway.errors import InvalidInput, TooLarge

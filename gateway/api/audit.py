@@ -8,7 +8,7 @@ import strawberry
 
 from gateway.api.alerts import Severity
 from gateway.api.context import Context
-from gateway.api.kpis import RangeInput, moments
+from gateway.api.ranges import RangeInput, moments
 from gateway.api.scalars import DateTime
 from gateway.errors import InvalidInput
 from gateway.plugin import Policy, Source, attribute

@@ -20,6 +20,7 @@ from gateway.contract.lineage import Lineage
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.flags import Flags
 from gateway.insights.asking import Questions
+from gateway.insights.kpis.evaluating import Evaluator
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.consistency import ConsistencyToken
@@ -32,13 +33,14 @@ from gateway.plugin.configuring import Plugged
 from gateway.privacy import Privacy
 from gateway.quality.auditing import Auditor
 from gateway.quality.collaboration import Collaboration
+from gateway.quality.definitions import Definitions
 from gateway.store.accounting import Accounting
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
 from gateway.store.derivation import DerivationStatus
 from gateway.store.events import Events
 from gateway.store.identities import Identities
-from gateway.store.measures import Measures
+from gateway.store.kpi_snapshots import KpiSnapshots
 from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
 
@@ -53,7 +55,6 @@ class Services:
     users: Users
     sessions: Sessions
     journeys: Journeys
-    measures: Measures
     intake: Intake
     quarantine: Quarantine
     accounting: Accounting
@@ -72,6 +73,9 @@ class Services:
     asking: Asking
     collaboration: Collaboration
     questions: Questions
+    evaluator: Evaluator
+    snapshots: KpiSnapshots
+    definitions: Definitions
     #: The enrichers of this process, by the name of the instance.
     enrichments: Mapping[str, Enrichments] = field(default_factory=dict)
 

@@ -11,7 +11,6 @@ import strawberry
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
-from gateway.api.kpis import KPIS, RangeInput
 from gateway.api.maps import check_keys
 from gateway.api.questions import (
     BEHIND,
@@ -32,6 +31,7 @@ from gateway.api.questions import (
     told,
     within,
 )
+from gateway.api.ranges import KPIS, RangeInput
 from gateway.errors import InvalidInput
 from gateway.insights.asking import Gathered, Reading
 from gateway.insights.columnar.users import Users

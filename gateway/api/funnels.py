@@ -10,7 +10,6 @@ import strawberry
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
-from gateway.api.kpis import KPIS, RangeInput
 from gateway.api.questions import (
     BEHIND,
     COST,
@@ -35,6 +34,7 @@ from gateway.api.questions import (
     value_of,
     within,
 )
+from gateway.api.ranges import KPIS, RangeInput
 from gateway.errors import InvalidInput
 from gateway.insights.asking import Answer, Gathered, Reading
 from gateway.insights.kernels.attempts import Counting, Exclusion, FunnelQuestion, Order, ReEntry, Step

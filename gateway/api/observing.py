@@ -9,16 +9,16 @@ import strawberry
 from gateway.api.connections import Connection, Keyset, page
 from gateway.api.context import Context, Info
 from gateway.api.contract_changes import PROPOSE, READ, ContractActor, as_actor, told
-from gateway.api.kpis import KPIS, RangeInput, moments
 from gateway.api.mutations import UserError
 from gateway.api.nodes import Node
 from gateway.api.observations import LONGEST_TEXT, Observation, checked_link
+from gateway.api.ranges import KPIS, RangeInput, range_of
 from gateway.api.scalars import Cursor, DateTime
 from gateway.api.users import UserBy, user_id_by
 from gateway.clock import random_id
 from gateway.contract import Kpi, rules_of
 from gateway.errors import InvalidInput, NotFound
-from gateway.insights import kpis as insights
+from gateway.insights.kpis.evaluating import KpiQuestion
 from gateway.model.event import Event
 from gateway.plugin import ANYONE, Source, attribute, field
 from gateway.quality.refusing import Refused, checked_text
@@ -291,8 +291,9 @@ async def _observed(context: Context, on: ObservedInput) -> tuple[Kind, str]:
 
 async def _reported(context: Context, kpi: Kpi, given: ReportDiscrepancyInput) -> Stored:
     services, now = context.services, context.services.clock.now()
-    start, end = moments(given.range, now)
-    value = await insights.evaluate(services.measures, context.scope, kpi, (start, end), now)
+    question = KpiQuestion(kpi=kpi, range=range_of(given.range))
+    figure = await services.evaluator.figure(context.scope, services.contract, question)
+    (start, end), value = figure.between, figure.estimate
     usual = f'{{ kpi(key: "{kpi.key}") {{ result(range: …) {{ value n }} }} }}'
     return Stored(
         id=random_id(),

@@ -26,7 +26,7 @@ from gateway.api.frictions import FrictionQuestions
 from gateway.api.funnels import Funnels
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
 from gateway.api.journeys import as_node as journey_node
-from gateway.api.kpis import KPIS, Kpi, RangeInput
+from gateway.api.kpis import Kpi
 from gateway.api.maps import MAPS, JourneyMap, Stage, stage_of
 from gateway.api.nodes import AnyId, Node, split_id
 from gateway.api.planned.plan import Meeting, Where, plan_of
@@ -40,6 +40,7 @@ from gateway.api.quarantine import (
     quarantine_page,
     quarantined,
 )
+from gateway.api.ranges import KPIS, RangeInput
 from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
 from gateway.api.sequences import SequenceQuestions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made
 from datetime import timedelta
@@ -15,8 +15,8 @@ from strawberry.scalars import JSON
 
 from gateway.api.connections import DEFAULT_FIRST, After, Connection, First, Keyset, page
 from gateway.api.context import Context, Info
-from gateway.api.kpis import KPIS, RangeInput, moments
-from gateway.api.scalars import DateTime, iso
+from gateway.api.ranges import KPIS, RangeInput, moments, range_of
+from gateway.api.scalars import DateTime
 from gateway.api.users import User, load_user
 from gateway.contract import Condition, EventRule, parse_duration
 from gateway.contract.hashing import content_hash
@@ -24,6 +24,7 @@ from gateway.contract.rules import OPERATORS, kind_of
 from gateway.contract.shape import closest
 from gateway.errors import Forbidden, InvalidInput
 from gateway.insights.asking import Answer, By, Gathered, Reading, in_words
+from gateway.insights.columnar.selecting import Scalar
 from gateway.insights.kernels import statistics
 from gateway.insights.kernels.events import Longs, Unit
 from gateway.plugin import Policy, Source, attribute, field
@@ -170,20 +171,12 @@ class Asked:
 
     def between(self, now: int) -> tuple[int, int]:
         """The range as of a moment, in ms. Raises InvalidInput."""
-        start, end = moments(self.range, now)
-        if start > now:
-            raise InvalidInput(
-                "The range lies in the future.", hint="Ask about time that has passed.", path="range.between"
-            )
-        return start, end
+        return moments(self.range, now)
 
     @property
     def range_words(self) -> str:
         """The range."""
-        given = self.range
-        if given.between:
-            return f"from {iso(given.between.from_)} to {iso(given.between.to)}"
-        return f"in the last {given.last}"
+        return range_of(self.range).words
 
     @property
     def hash(self) -> str:
@@ -219,19 +212,31 @@ class Asked:
         """Personal data is asked about by those who may see it."""
         if context.scope.may("pii:read"):
             return
-        if self.by is not None and self.by.kind == "trait":
-            raise Forbidden("A breakdown by a trait needs the permission pii:read.", hint="Break down by a property.")
+        check_trait(context, self.by)
         paths = {condition.property for _, rule in self.rules for condition in rule.where}
         paths |= {path for _, path in self.properties}
-        for event in context.services.contract.events.values():
-            for one in event.properties:
-                personal = one.definition.privacy != "none" and event.name in {rule.event for _, rule in self.rules}
-                if personal and one.key in {path.partition(".")[0] for path in paths}:
-                    raise Forbidden(
-                        f"The property {one.key!r} of {event.name!r} is personal: to ask about it needs the permission "
-                        "pii:read.",
-                        hint="Use a credential that has it, or leave the property out.",
-                    )
+        check_personal(context, {rule.event for _, rule in self.rules}, paths)
+
+
+def check_trait(context: Context, by: By | None) -> None:
+    """Raises Forbidden for a breakdown by a trait that the caller may not see."""
+    if by is not None and by.kind == "trait" and not context.scope.may("pii:read"):
+        raise Forbidden("A breakdown by a trait needs the permission pii:read.", hint="Break down by a property.")
+
+
+def check_personal(context: Context, events: Collection[str], paths: Collection[str]) -> None:
+    """Raises Forbidden for a personal property of these events that the caller may not see."""
+    if context.scope.may("pii:read"):
+        return
+    for event in context.services.contract.events.values():
+        for one in event.properties:
+            personal = one.definition.privacy != "none" and event.name in events
+            if personal and one.key in {path.partition(".")[0] for path in paths}:
+                raise Forbidden(
+                    f"The property {one.key!r} of {event.name!r} is personal: to ask about it needs the permission "
+                    "pii:read.",
+                    hint="Use a credential that has it, or leave the property out.",
+                )
 
 
 def _plain(condition: Condition) -> object:
@@ -399,9 +404,14 @@ class BreakdownValue:
 
 def value_of(answer: Answer[Any], number: int) -> BreakdownValue:
     """The value that a number of the breakdown stands for: -1 none, -2 other."""
+    return shown_value(answer.values, number)
+
+
+def shown_value(values: Sequence[Scalar], number: int) -> BreakdownValue:
+    """The same, of the values by number."""
     if number < 0:
         return BreakdownValue(value=None, label="none" if number == -1 else "other", is_other=number == -2)
-    found = answer.values[number]
+    found = values[number]
     text = {True: "true", False: "false"}[found] if isinstance(found, bool) else "null" if found is None else str(found)
     return BreakdownValue(value=JSON(found), label=text, is_other=False)
 

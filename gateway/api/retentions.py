@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 import strawberry
 
 from gateway.api.context import Context
-from gateway.api.kpis import RangeInput
 from gateway.api.questions import (
     CONSENT,
     DAY_MS,
@@ -28,6 +27,7 @@ from gateway.api.questions import (
     within,
     zone_of,
 )
+from gateway.api.ranges import RangeInput
 from gateway.api.scalars import DateTime
 from gateway.errors import InvalidInput, TooLarge
 from gateway.insights.asking import Answer, Gathered, Reading

@@ -35,6 +35,7 @@ from gateway.api.events import UntypedEvent
 from gateway.api.failures import presented
 from gateway.api.flag_changes import Flagging
 from gateway.api.flags import Exposing
+from gateway.api.kpi_changes import Measuring
 from gateway.api.mutations import InputError
 from gateway.api.mutations import Mutation as Sending
 from gateway.api.observing import Observing
@@ -64,7 +65,7 @@ class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Re
 
 
 @strawberry.type(description="What can be watched, over WebSocket or as an event stream.")
-class Subscription(Following, Flagging, Agreed):
+class Subscription(Following, Flagging, Agreed, Measuring):
     """The root of subscriptions."""
 
 

@@ -9,7 +9,6 @@ import strawberry
 
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
-from gateway.api.kpis import KPIS, RangeInput
 from gateway.api.questions import (
     COST,
     MOST_TOP,
@@ -30,6 +29,7 @@ from gateway.api.questions import (
     unit_of,
     within,
 )
+from gateway.api.ranges import KPIS, RangeInput
 from gateway.insights.asking import Answer, Gathered, Reading
 from gateway.insights.kernels.events import Unit
 from gateway.insights.kernels.follows import Edge, Follows, follows

@@ -10,7 +10,6 @@ import strawberry
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Info
-from gateway.api.kpis import KPIS, RangeInput
 from gateway.api.questions import (
     BEHIND,
     COST,
@@ -31,6 +30,7 @@ from gateway.api.questions import (
     told,
     within,
 )
+from gateway.api.ranges import KPIS, RangeInput
 from gateway.insights.asking import Gathered, Reading
 from gateway.insights.kernels.sessions import SessionStats, session_stats
 from gateway.plugin import field

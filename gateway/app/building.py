@@ -28,8 +28,13 @@ from gateway.clock import ServerClock, random_secret
 from gateway.connectors.instances import Instance
 from gateway.contract import Contract
 from gateway.errors import SetupError
+from gateway.insights.asking import Questions
+from gateway.insights.kpis.evaluating import Evaluator
+from gateway.insights.kpis.snapshots import Snapshots
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
+from gateway.model.consistency import ConsistencyToken
+from gateway.model.identity import LANES
 from gateway.pipeline.accounting import Accounts
 from gateway.pipeline.addresses import Addresses
 from gateway.pipeline.budget import Budget
@@ -61,7 +66,6 @@ from gateway.store.feed import Feed
 from gateway.store.identities import Identities
 from gateway.store.imports import Imports
 from gateway.store.keys import Keys
-from gateway.store.measures import Measures
 from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
 
@@ -82,8 +86,9 @@ class Gateway:
     users: Users
     sessions: Sessions
     journeys: Journeys
-    measures: Measures
     columnar: Columnar
+    evaluator: Evaluator
+    snapshots: Snapshots
     imports: Imports
     intake: Intake
     quarantine: Quarantine
@@ -136,17 +141,16 @@ class Gateway:
             yield
             return
         task = asyncio.create_task(self.deriver.run())
-        auditing = asyncio.create_task(self._audit_alerts())
-        tending = asyncio.create_task(self.tending.run())
+        looking = [asyncio.create_task(run) for run in (self._audit_alerts(), self.tending.run(), self.snapshots.run())]
         try:
             # Inside: what is delivered is noted under the lanes that the deriver then gives back.
             async with self.connectors.running(), self.columnar.running():
                 yield
         finally:
-            auditing.cancel()
-            tending.cancel()
+            for one in looking:
+                one.cancel()
             self.deriver.stop()
-            await asyncio.wait([task, auditing, tending], timeout=STOP_SECONDS)
+            await asyncio.wait([task, *looking], timeout=STOP_SECONDS)
             task.cancel()  # a frozen MongoDB: the lease runs out by itself
 
     async def _audit_alerts(self) -> None:
@@ -298,6 +302,16 @@ async def _build(
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
     watch.plugins = [f"{failure.plugin}: {failure.message}" for failure in connectors.plugged.failures]
     columnar = Columnar.of(settings, database, clock)
+    evaluator = Evaluator(Questions.of(columnar.scans, database, clock))
+    consistency = Consistency(Feed(database), derivation.work, clock)
+    snapshots = Snapshots(
+        evaluator,
+        clock,
+        owns=deriver.owns,
+        contract=lambda: (contracts.version.number, contracts.version.contract),
+        workspaces=keyring.workspaces,
+        derived=partial(_derived, database, consistency),
+    )
     metrics.watch(watch.gauges)
     metrics.watch(columnar.gauges)
     metrics.tally(
@@ -316,8 +330,9 @@ async def _build(
         users=users,
         sessions=sessions,
         journeys=journeys,
-        measures=Measures(database),
         columnar=columnar,
+        evaluator=evaluator,
+        snapshots=snapshots,
         imports=Imports(database),
         intake=intake,
         quarantine=quarantine,
@@ -330,7 +345,7 @@ async def _build(
         collaboration=collaboration,
         tending=tending,
         hub=hub,
-        consistency=Consistency(Feed(database), derivation.work, clock),
+        consistency=consistency,
         keyring=keyring,
         tokens=tokens,
         callers=Callers(keyring, tokens, Issuers(settings.issuers, clock, development=settings.env == "development")),
@@ -340,6 +355,12 @@ async def _build(
         disk=disk,
         duties=DUTIES[settings.role],
     )
+
+
+async def _derived(database: Database, consistency: Consistency, workspace: str) -> bool:
+    """Whether all that is stored by now has been derived, after a while at most."""
+    at = await database.operation_time()
+    return await consistency.reached(workspace, ConsistencyToken(at.time, at.inc, frozenset(range(LANES))), seconds=5)
 
 
 def modes_of(settings: Settings) -> Modes:

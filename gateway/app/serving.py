@@ -37,10 +37,11 @@ from gateway.collect.tokens import token_routes
 from gateway.collect.vendors import vendor_routes
 from gateway.connectors.asking import Asking
 from gateway.console.pages import page_routes
-from gateway.insights.asking import Questions
 from gateway.quality.auditing import Auditor
+from gateway.quality.definitions import Definitions
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
+from gateway.store.kpi_snapshots import KpiSnapshots
 
 __all__ = ["Serving", "build_app", "listen", "on_signals", "services_of", "serving"]
 
@@ -121,7 +122,6 @@ def services_of(gateway: Gateway) -> Services:
         users=gateway.users,
         sessions=gateway.sessions,
         journeys=gateway.journeys,
-        measures=gateway.measures,
         intake=gateway.intake,
         quarantine=gateway.quarantine,
         accounting=gateway.accounting,
@@ -139,7 +139,10 @@ def services_of(gateway: Gateway) -> Services:
         auditor=Auditor(gateway.database),
         asking=Asking(gateway.database, gateway.clock),
         collaboration=gateway.collaboration,
-        questions=Questions.of(gateway.columnar.scans, gateway.database, gateway.clock),
+        questions=gateway.evaluator.questions,
+        evaluator=gateway.evaluator,
+        snapshots=KpiSnapshots(gateway.database),
+        definitions=Definitions(gateway.collaboration.history),
         flags=gateway.connectors.flags,
     )
 

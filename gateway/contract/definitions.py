@@ -95,7 +95,11 @@ def _defined(function: Function) -> str:
 
 
 def _funnel(funnel: Funnel) -> str:
-    first, *others = (f"{_event(step.rule)}{' (may be skipped)' * step.optional}" for step in funnel.steps)
+    steps = [f"{_event(step.rule)}{' (may be skipped)' * step.optional}" for step in funnel.steps]
+    if funnel.order == "any":
+        begun, had, none = " or ".join(steps), f"had all of {', '.join(steps)}", "any of them"
+    else:
+        begun, had, none = steps[0], f"then had {', then '.join(steps[1:])}", "the first"
     if funnel.window is None:
         limit, waiting = "without a time limit", ""
     else:
@@ -105,7 +109,7 @@ def _funnel(funnel: Funnel) -> str:
     order = {
         "ordered": "in this order, with any other events in between",
         "strict": "in this order, with no other event in between",
-        "any": "in any order, also before the first",
+        "any": "in any order",
     }[funnel.order]
     of, each = {
         "users": ("unique users", "each user counts once, with their "),
@@ -116,9 +120,9 @@ def _funnel(funnel: Funnel) -> str:
     excluded = f"{_any(funnel.exclude)} in between ends the attempt, " if funnel.exclude else ""
     ties = f"events up to {funnel.tolerance_ms} ms apart may stand in any order, " if funnel.tolerance_ms else ""
     return (
-        f"Of the {of} with {first} in the range, the percentage who then had {', then '.join(others)}, "
+        f"Of the {of} with {begun} in the range, the percentage who {had}, "
         f"{order}, {limit}; {excluded}{ties}{each}{attempt}, "
-        f"{waiting}and the value is null when no user had the first."
+        f"{waiting}and the value is null when no user had {none}."
     )
 
 
@@ -136,10 +140,12 @@ def _score(score: Satisfied | Nps | Ces) -> str:
             return f"Of {answers}, the percentage of 9 and 10 minus the percentage of 0 to 6, not rounded; {rest}"
         case Ces():
             easy = _json(highest if score.direction == "highIsEasy" else lowest)
+            two, four, five = (_json(round(score.sixths(sixths), 2)) for sixths in (2, 4, 5))
+            best, worst = ("at least", "at most") if score.direction == "highIsEasy" else ("at most", "at least")
             method = {
                 "mean": "the mean",
-                "percentEasy": "the percentage in the easy three sevenths of the scale",
-                "index": "the percentage in the easy two sevenths minus the percentage in the hard three sevenths",
+                "percentEasy": f"the percentage with {best} {four}",
+                "index": f"the percentage with {best} {five} minus the percentage with {worst} {two}",
             }[score.method]
             return f"Of {answers}, {method}, where {easy} is easiest; {rest}"
 
@@ -188,23 +194,24 @@ def _churn(churn: Churn) -> str:
 
 def _stage(metric: StageMetric) -> str:
     statistic = _STATISTICS[metric.statistic]
+    null = "" if metric.measure == "users" else " Null when there is none."
     if metric.stage is None:
         runs = f"the runs through the journey map {_json(metric.map)} that began in the range"
         return {
-            "users": f"The number of unique users of {runs}.",
+            "users": f"The number of unique users of {runs}; 0 when there is none.",
             "conversion": f"Of {runs}, the percentage that was completed; active runs are open and not in it.",
             "dropOff": f"Of {runs}, the percentage that was abandoned; active runs are open and not in it.",
             "backTracks": f"Of {runs}, the percentage that went back to an earlier stage.",
             "time": f"The {statistic} of the seconds from the first to the last event of {runs} and are completed.",
-        }[metric.measure] + " Null when there is none."
+        }[metric.measure] + null
     visits = f"the visits of the stage {_json(metric.stage)} of the journey map {_json(metric.map)} begun in the range"
     return {
-        "users": f"The number of unique users of {visits}.",
+        "users": f"The number of unique users of {visits}; 0 when there is none.",
         "conversion": f"Of {visits}, the percentage that went on to a later stage; open ones are not in it.",
         "dropOff": f"Of {visits}, the percentage at whose end the run was abandoned; open ones are not in it.",
         "backTracks": f"Of {visits}, the percentage that went back to an earlier stage; open ones are not in it.",
         "time": f"The {statistic} of the seconds from entering to leaving, of {visits} and are over.",
-    }[metric.measure] + " Null when there is none."
+    }[metric.measure] + null
 
 
 def _quantity(quantity: Quantity) -> str:

@@ -179,9 +179,9 @@ class Nps:
 class Ces:
     """The customer effort score of answers from `lowest` to `highest`.
 
-    mean: of the answers. percentEasy: percentage of the upper three of seven (5 to 7), of other scales the same share
-    of it. index: percentage of the upper two minus percentage of the lower three of seven. `direction` says which end
-    is easy; with lowIsEasy percentEasy and index take the other end.
+    mean: of the answers. percentEasy: percentage of 5 to 7 on a scale from 1 to 7, of other scales of what lies as far
+    up: from four sixths of its width on. index: percentage of 6 and 7 minus percentage of 1 to 3, elsewhere from five
+    sixths on and up to two. `direction` says which end is easy; with lowIsEasy all is counted from the other end.
     """
 
     rule: EventRule
@@ -190,6 +190,13 @@ class Ces:
     direction: Literal["highIsEasy", "lowIsEasy"] = "highIsEasy"
     lowest: float = 1
     highest: float = 7
+
+    def sixths(self, number: int) -> float:
+        """The answer that lies so many sixths of the scale's width on the way to its easy end."""
+        width = self.highest - self.lowest
+        if self.direction == "lowIsEasy":
+            return self.highest - number * width / 6
+        return self.lowest + number * width / 6
 
     def answer(self, properties: Mapping[str, Any]) -> float | None:
         """The answer in the properties of an event that the rule matches; None when it is not on the scale."""

@@ -8,21 +8,22 @@ change it: an event, a merge, a split, an erasure, a word about consent.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 
 from gateway.clock import Clock
-from gateway.contract import Contract, EventRule
+from gateway.contract import Condition, Contract, EventRule
 from gateway.contract.rules import kind_of
 from gateway.contract.shape import closest
 from gateway.errors import InvalidInput
 from gateway.insights.columnar.scan import Scanned, Scans, Version
 from gateway.insights.columnar.selecting import Column, Scalar, Selection
 from gateway.insights.columnar.users import Users
-from gateway.insights.kernels.events import NONE, Events, Ints, Longs, by_gap, distinct
+from gateway.insights.filtering import Filters
+from gateway.insights.kernels.events import NONE, Events, Floats, Ints, Longs, by_gap, distinct
 from gateway.model.scope import Scope
 from gateway.store.database import Database
 from gateway.store.known import Known
@@ -31,6 +32,7 @@ from gateway.store.stage_visits import VisitRows, stage_visits
 from gateway.store.users import Users as StoredUsers
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 #: Rules that one question may have: each is a bit of an int64.
 MOST_RULES = 60
@@ -57,7 +59,9 @@ class Reading:
     """Which events a question is about: those that one of `rules` matches, with `at` in [start, end) ms.
 
     `others`: all other events as well, with codes of their own. `sessions`: events carry the number of their session,
-    for which all events are looked at. `value` is the path of the number that counts.
+    for which all events are looked at. `value` is the path of the number that counts; `numbers` of several of them.
+    Events that do not meet all `filters` are as if they had never been: a filter is on a property, on `client.device`
+    and the like, or on `traits.plan`.
     """
 
     rules: tuple[EventRule, ...]
@@ -66,6 +70,8 @@ class Reading:
     sessions: bool = False
     value: str | None = None
     by: By | None = None
+    numbers: tuple[str, ...] = ()
+    filters: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.rules) > MOST_RULES:
@@ -78,13 +84,15 @@ class Reading:
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """What a kernel reads. `codes[r]` are the codes of the events that rule r matches; `names` is what each code is
-    called, `values` what each number of the breakdown stands for, sorted."""
+    called, `values` what each number of the breakdown stands for, sorted. `numbers` are columns of the
+    same length."""
 
     events: Events
     codes: tuple[tuple[int, ...], ...]
     names: tuple[str, ...]
     values: tuple[Scalar, ...]
     users: Users
+    numbers: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,10 @@ class Questions:
         """What one process needs for them."""
         return cls(scans, Measures(database), Known(database), StoredUsers(database), clock)
 
+    def now(self) -> int:
+        """The moment (ms) as of which a question would be answered."""
+        return self._clock.now()
+
     async def visits(self, scope: Scope, map_key: str, between: tuple[int, int]) -> VisitRows:
         """Stage visits of the runs that began in [start, end) ms, for friction. Raises TooLarge."""
         return await stage_visits(self.scans.database, scope, map_key, between)
@@ -159,9 +171,11 @@ class Questions:
         traits = None
         if wanted.by is not None and wanted.by.kind == "trait":
             traits = await self._traits(scope, scanned, wanted.by.key)
+        filters = Filters.of(wanted.filters)
+        of_users = {path: await self._traits(scope, scanned, path) for path in filters.traits}
 
         def worked(_: object) -> tuple[Gathered, T]:
-            gathered = gather(scanned, wanted, traits)
+            gathered = gather(filters.met(scanned, of_users), wanted, traits)
             return gathered, work(gathered, as_of)
 
         left = max(0.001, self.scans.limits.seconds - (self._clock.monotonic() - began))
@@ -192,26 +206,31 @@ class Questions:
         others: tuple[str, ...] = ()
         if wanted.others or wanted.sessions:
             others = tuple(await self._known.names(scope.workspace))
-        by = wanted.by
+        by, filters = wanted.by, Filters.of(wanted.filters)
+        columns = (*((cast("Column", by.key),) if by is not None and by.kind == "client" else ()), *filters.columns)
         return Selection(
             rules=wanted.rules,
             # A name that nothing has, where there is no event at all.
             others=others if others or wanted.rules else ("",),
             between=wanted.between,
-            numbers=() if wanted.value is None else (wanted.value,),
+            numbers=tuple(dict.fromkeys((*(() if wanted.value is None else (wanted.value,)), *wanted.numbers))),
             labels=(by.key,) if by is not None and by.kind == "property" else (),
-            columns=(cast("Column", by.key),) if by is not None and by.kind == "client" else (),
+            columns=tuple(dict.fromkeys(columns)),
+            filters=filters.properties,
         )
 
     async def _traits(self, scope: Scope, scanned: Scanned, path: str) -> dict[int, object]:
         """The trait of each user who has it, by the user's code."""
-        codes = distinct(scanned.user)
-        found: dict[int, object] = {}
-        for start in range(0, len(codes), _AT_ONCE):
-            some = codes[start : start + _AT_ONCE].tolist()
-            ids = scanned.ids_of(some)
-            values = await self._users.traits(scope, ids, path)
-            found |= {code: values[one] for code, one in zip(some, ids, strict=True) if one in values}
+        codes = distinct(scanned.user).tolist()
+        ids = scanned.ids_of(codes)
+        values = await self.traits(scope, ids, path)
+        return {code: values[one] for code, one in zip(codes, ids, strict=True) if one in values}
+
+    async def traits(self, scope: Scope, users: Sequence[str], path: str) -> dict[str, object]:
+        """The trait of each of these users who has it, by the user's id."""
+        found: dict[str, object] = {}
+        for start in range(0, len(users), _AT_ONCE):
+            found |= await self._users.traits(scope, users[start : start + _AT_ONCE], path)
         return found
 
     # -- words -------------------------------------------------------------------------------------------------
@@ -235,14 +254,16 @@ class Questions:
                 raise _unknown(f"There is no event {rule.event!r}.", rule.event, {*planned, *names}, argument)
         for argument, rule in rules:
             for condition in rule.where:
-                await self._check_property(scope, contract, [rule.event], condition.property, f"{argument}.where")
+                await self.check_property(scope, contract, [rule.event], condition.property, f"{argument}.where")
         events = list(dict.fromkeys(rule.event for _, rule in rules)) or names
         for argument, path in properties:
-            await self._check_property(scope, contract, events, path, argument)
+            await self.check_property(scope, contract, events, path, argument)
 
-    async def _check_property(
+    async def check_property(
         self, scope: Scope, contract: Contract, events: Sequence[str], path: str, argument: str
     ) -> None:
+        """Whether one of these events (none named: of all) has the property. Raises InvalidInput as `check` does."""
+        events = events or await self._known.names(scope.workspace)
         known = {one.key for event in contract.events.values() if event.name in events for one in event.properties}
         if path.partition(".")[0] in known:
             return
@@ -284,14 +305,16 @@ def gather(scanned: Scanned, wanted: Reading, traits: dict[int, object] | None =
     events = Events(scanned.user, scanned.at, code, value, None, breakdown)
     if wanted.sessions:
         events = replace(events, session=by_gap(events))
+    numbers = {path: scanned.numbers[path] for path in wanted.numbers}
     if wanted.sessions and not wanted.others:
         events = events.take(mask > 0)
+        numbers = {path: column[mask > 0] for path, column in numbers.items()}
     names = tuple(
         _called(scanned.names[int(key) // len(masks)], int(found), wanted.rules)
         for key, found in zip(keys, of_code, strict=True)
     )
     codes = tuple(tuple(np.flatnonzero(of_code >> place & 1).tolist()) or (NONE,) for place in range(len(wanted.rules)))
-    return Gathered(events, codes, names, values, scanned.users)
+    return Gathered(events, codes, names, values, scanned.users, numbers)
 
 
 def in_words(rule: EventRule) -> str:
@@ -329,18 +352,23 @@ def _breakdown(scanned: Scanned, by: By, traits: dict[int, object] | None) -> tu
     """The numbers of the values, in their order, so that ties are always the same."""
     if by.kind == "trait":
         assert traits is not None
-        told = {(kind_of(value), value): cast("Scalar", value) for value in traits.values()}
-        ranked = sorted(told, key=_rank)
-        place = {key: number for number, key in enumerate(ranked)}
+        place, ranked = numbered_values(traits)
         codes, number = np.unique(scanned.user, return_inverse=True)
-        of_user = [place[(kind_of(traits[one]), traits[one])] if one in traits else NONE for one in codes.tolist()]
-        return np.array(of_user, np.int64)[number], tuple(told[key] for key in ranked)
+        return np.array([place.get(one, NONE) for one in codes.tolist()], np.int64)[number], ranked
     label = f"@{by.key}" if by.kind == "client" else by.key
     values = scanned.values.get(label, [])
     order = sorted(range(len(values)), key=lambda place: _rank((kind_of(values[place]), values[place])))
     rank = np.full(len(values) + 1, NONE, np.int64)  # the last one is for those without
     rank[order] = np.arange(len(values))
     return rank[scanned.labels[label]], tuple(values[place] for place in order)
+
+
+def numbered_values(traits: Mapping[K, object]) -> tuple[dict[K, int], tuple[Scalar, ...]]:
+    """The number of each user's value, and the values by number, sorted: 1 and true are two, 1 and 1.0 are one."""
+    told = {(kind_of(value), value): cast("Scalar", value) for value in traits.values()}
+    ranked = sorted(told, key=_rank)
+    place = {key: number for number, key in enumerate(ranked)}
+    return {user: place[(kind_of(value), value)] for user, value in traits.items()}, tuple(told[key] for key in ranked)
 
 
 def _rank(key: tuple[str | None, object]) -> tuple[str, Any]:

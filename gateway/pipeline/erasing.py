@@ -33,7 +33,7 @@ from gateway.store.identities import Identities
 from gateway.store.lane_items import LaneItems
 from gateway.store.observations import Observations
 from gateway.store.quarantine import Quarantine
-from gateway.store.rollups import Cells, Rollups, event_cell
+from gateway.store.rollups import Cells, Rollups, cells_of_event
 from gateway.store.suppressions import Suppressions
 from gateway.store.users import Users
 from gateway.store.work import Again, ToErase, Work
@@ -216,7 +216,7 @@ class Erasing:
             # Those of long ago are known to be resolved without a row of work.
             resolved = row["receivedAt"] < batch.horizon or bytes(row["_id"]) in users
             if resolved and row["type"] not in SYSTEM_TYPES:
-                cells[event_cell(row["name"], row["at"])] -= 1
+                cells.subtract(cells_of_event(row["name"], row["at"], row.get("consent")))
         if cells:
             await self.rollups.add(workspace, cells, lane=min(batch.lanes), session=session)
             await self.rollups.drop_empty(workspace, cells, session)

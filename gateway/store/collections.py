@@ -131,6 +131,7 @@ COLLECTIONS = (
     ),
     Collection("replays", "workspace, _id", (Index((("lane", 1), ("_id", 1)), partial={"running": True}),)),
     Collection("alerts", "workspace, _id", (_index("workspace", "-lastAt", "-_id"),)),
+    Collection("kpi_snapshots", "workspace, _id", (_index("workspace", "kpi", "-start", "-_id"),)),
     Collection("columnar_manifest", "workspace, _id", (_index("workspace", "kind"),)),
     Collection("erasures", "workspace, _id", (Index((("lane", 1), ("dueAt", 1)), partial={"status": "running"}),)),
 )

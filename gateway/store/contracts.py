@@ -72,6 +72,18 @@ class Versions:
         rows = await self._database.find(COLLECTION, wanted, projection=_HEAD, sort=[("_id", 1)], limit=limit)
         return [_version(row) for row in rows]
 
+    async def texts(self, path: str, *, until: int) -> list[tuple[int, int, str | None]]:
+        """What each version applied before `until` (ms) says in one file, as (number, applied at, text), the oldest
+        first; None where it has no such file."""
+        wanted = {"appliedAt": {"$lt": until}}
+        projection = {"appliedAt": 1, "files": {"$elemMatch": {"path": path}}}
+        rows = await self._database.find(COLLECTION, wanted, projection=projection, sort=[("_id", 1)])
+        found = []
+        for row in rows:
+            texts = [file["text"] for file in row.get("files", ())]
+            found.append((row["_id"], row["appliedAt"], texts[0] if texts else None))
+        return found
+
     async def numbered(self, hash: str) -> int | None:
         """The newest version that says these very texts; None when none ever did."""
         row = await self._database.find_one(COLLECTION, {"hash": hash}, projection={"_id": 1}, sort=_NEWEST_FIRST)

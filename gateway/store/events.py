@@ -212,7 +212,7 @@ class Events:
     ) -> list[Document]:
         """Of these events, or of those stored under `sk`, what has to be known to delete them."""
         wanted: Document = {"workspace": workspace, **({"sk": sk} if sk else {"_id": {"$in": list(ids)}})}
-        keys = ("source", "run", "receivedAt", "name", "at", "type")
+        keys = ("source", "run", "receivedAt", "name", "at", "type", "consent")
         return await self._database.find(
             COLLECTION, wanted, projection=dict.fromkeys(keys, 1), limit=limit, session=session
         )

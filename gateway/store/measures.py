@@ -1,38 +1,26 @@
-"""What KPIs are computed from: events page by page, the users behind identities, and lengths of sessions."""
+"""What numbers leave out, those who deny to be counted, and events counted where rollups do not tell."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.model.consent import Purpose
-from gateway.model.event import JsonObject, OrderKey
 from gateway.model.scope import Scope
 from gateway.store.consents import COLLECTION as CONSENTS
 from gateway.store.consents import Consents, Words, latest
 from gateway.store.database import Database, Document
 from gateway.store.events import COLLECTION as EVENTS
-from gateway.store.events import OLDEST_FIRST, escaped_path, readable
+from gateway.store.events import escaped_path
 from gateway.store.identities import IDENTITIES
-from gateway.store.users import SESSIONS
 
 PAGE = 20_000
 _AT_ONCE = 5_000
 _DEADLINE_MS = 10_000
 _PURPOSE: Purpose = "analytics"
 _NOT_DENIED: Document = {f"consent.{_PURPOSE}": {"$ne": False}}
-
-
-@dataclass(frozen=True, slots=True)
-class Occurrence:
-    """One event, as far as a KPI looks at it. `sk` is its identity as sent, `at` milliseconds."""
-
-    sk: str
-    name: str
-    at: int
-    properties: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,56 +35,12 @@ class Measures:
     """Reads for KPIs; every read is limited to 10 s and raises Unavailable beyond.
 
     KPIs are numbers about how the product is used, the purpose `analytics`: what came in while its sender denied that
-    is left out, and so is everything of users who deny it now. Of sessions only the latter is known.
+    is left out, and so is everything of users who deny it now. Of stages only the latter is known.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._consents = Consents(database)
-        #: KPIs that are worked out at a time: so many that nobody else waits for them.
-        self.turn = asyncio.Semaphore(2)
-
-    async def occurrences(
-        self, scope: Scope, names: Collection[str], between: tuple[int, int], properties: Iterable[str]
-    ) -> AsyncIterator[list[Occurrence]]:
-        """Events with one of the names and `at` in [start, end), in order, page by page.
-
-        They carry only those properties that the dotted paths name.
-        """
-        projection = {"sk": 1, "name": 1, "at": 1, "seq": 1, "escaped": 1, **property_projection(properties)}
-        start, end = between
-        position: OrderKey | None = None
-        denying = await self.denying(scope)
-        while True:
-            wanted: Document = {"workspace": scope.workspace, "name": {"$in": sorted(names)}, **_NOT_DENIED}
-            wanted["at"] = {"$gte": start, "$lt": end}
-            if position is not None:
-                wanted |= _behind(position, end)
-            rows = await self._database.find(
-                EVENTS, wanted, projection=projection, sort=OLDEST_FIRST, limit=PAGE, max_time_ms=_DEADLINE_MS
-            )
-            yield [
-                Occurrence(row["sk"], row["name"], row["at"], _properties(row))
-                for row in rows
-                if row["sk"] not in denying.sks
-            ]
-            if len(rows) < PAGE:
-                return
-            position = (rows[-1]["at"], rows[-1]["seq"], rows[-1]["_id"])
-
-    async def users_of(self, scope: Scope, sks: Collection[str]) -> dict[str, str]:
-        """The user of now behind each identity; those without one are left out."""
-        keys = list(sks)
-        found: dict[str, str] = {}
-        for some in _parts(keys):
-            rows = await self._database.find(
-                IDENTITIES,
-                {"workspace": scope.workspace, "sk": {"$in": some}},
-                projection={"_id": 0, "sk": 1, "user": 1},
-                max_time_ms=_DEADLINE_MS,
-            )
-            found |= {row["sk"]: row["user"] for row in rows}
-        return found
 
     async def denying(self, scope: Scope) -> Denying:
         """Who denies `analytics` now: the latest word counts, under whichever identity of the user it was said."""
@@ -121,28 +65,27 @@ class Measures:
         wanted = {"workspace": scope.workspace, **which}
         return await self._database.find(IDENTITIES, wanted, projection={"sk": 1, "user": 1}, max_time_ms=_DEADLINE_MS)
 
-    async def session_lengths(self, scope: Scope, bounds: list[int]) -> dict[int, tuple[int, float, float]]:
-        """Of the sessions that began between two bounds (rising milliseconds): count, mean and sample deviation of
-        their length in milliseconds, by the lower bound. Spans without a session are left out."""
-        wanted: Document = {"workspace": scope.workspace, "start": {"$gte": bounds[0], "$lt": bounds[-1]}}
-        if denying := (await self.denying(scope)).users:
-            wanted["user"] = {"$nin": sorted(denying)}
-        pipeline: list[dict[str, Any]] = [
-            {"$match": wanted},
-            {
-                "$bucket": {
-                    "groupBy": "$start",
-                    "boundaries": bounds,
-                    "output": {
-                        "count": {"$sum": 1},
-                        "mean": {"$avg": {"$subtract": ["$end", "$start"]}},
-                        "deviation": {"$stdDevSamp": {"$subtract": ["$end", "$start"]}},
-                    },
-                }
-            },
-        ]
-        rows = await self._database.aggregate(SESSIONS, pipeline, max_time_ms=_DEADLINE_MS)
-        return {row["_id"]: (row["count"], row["mean"], row["deviation"] or 0.0) for row in rows}
+    async def counted(self, scope: Scope, names: Collection[str], between: tuple[int, int]) -> dict[str, int]:
+        """By name, how many events there are in [start, end) ms, whoever sent them, but those under a denial."""
+        wanted = {"workspace": scope.workspace, "name": {"$in": sorted(names)}, **_NOT_DENIED}
+        wanted["at"] = {"$gte": between[0], "$lt": between[1]}
+        group = {"$group": {"_id": "$name", "count": {"$sum": 1}}}
+        rows = await self._database.aggregate(EVENTS, [{"$match": wanted}, group], max_time_ms=_DEADLINE_MS)
+        return {row["_id"]: row["count"] for row in rows}
+
+    async def sent_by(
+        self, scope: Scope, names: Collection[str], sks: Collection[str], bounds: Sequence[int]
+    ) -> list[dict[str, int]]:
+        """For each part between two bounds (rising ms), by name, the events of these identities but those under a
+        denial."""
+        found: list[dict[str, int]] = [{} for _ in bounds[1:]]
+        wanted: Document = {"workspace": scope.workspace, "sk": {"$in": sorted(sks)}, **_NOT_DENIED}
+        wanted |= {"at": {"$gte": bounds[0], "$lt": bounds[-1]}, "name": {"$in": sorted(names)}}
+        rows = await self._database.find(EVENTS, wanted, projection={"name": 1, "at": 1}, max_time_ms=_DEADLINE_MS)
+        for row in rows:
+            here = found[bisect_right(bounds, row["at"]) - 1]
+            here[row["name"]] = here.get(row["name"], 0) + 1
+        return found
 
 
 def _parts(keys: list[Any]) -> Iterator[list[Any]]:
@@ -158,20 +101,3 @@ def property_projection(properties: Iterable[str]) -> dict[str, int]:
         if not any(path.startswith(f"{known}.") for known in outer):
             outer.append(path)
     return dict.fromkeys(outer, 1)
-
-
-def _properties(row: Document) -> JsonObject:
-    properties: JsonObject = row.get("properties", {})
-    return readable(properties) if row.get("escaped") else properties
-
-
-def _behind(position: OrderKey, end: int) -> Document:
-    at, seq, key = position
-    return {
-        "at": {"$gte": at, "$lt": end},
-        "$or": [
-            {"at": {"$gt": at}},
-            {"at": at, "seq": {"$gt": seq}},
-            {"at": at, "seq": seq, "_id": {"$gt": key}},
-        ],
-    }

@@ -1,4 +1,4 @@
-"""Rollups: counts in cells of 15 minutes UTC, which fits every time zone.
+"""Rollups: counts in cells of 15 minutes UTC, which fits every time zone; of events by days of UTC as well.
 
 Cells are additive. Each is written by the owner of the lane in its key, so that owners never conflict, and summed over
 lanes on read; that one lane takes away what another added is as good. `definition` keeps numbers of different versions
@@ -7,10 +7,13 @@ of a map apart.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Literal, TypeAlias
 
+from gateway.model.consent import Consent
 from gateway.model.event import Event
 from gateway.model.identity import digest
 from gateway.model.journey import Journey
@@ -20,8 +23,13 @@ from gateway.store.database import Database, Document, Session, UpdateOne
 COLLECTION = "rollups"
 CELL_MS = 15 * 60 * 1000
 HOUR_MS = 4 * CELL_MS
+DAY_MS = 24 * HOUR_MS
+#: Days that are read by quarters, each for itself; of more, all of the time is.
+_MOST_SPANS = 32
 
-Kind: TypeAlias = Literal["event", "stage"]
+#: `denied` are those of the events that came in while their sender denied `analytics`. Those of days are written with
+#: those of quarters.
+Kind: TypeAlias = Literal["event", "stage", "denied", "event day", "denied day"]
 #: (kind, key, definition, start of the 15 minutes in ms). The key is an event's name, or map and stage as in
 #: `purchase.cart`.
 Cell: TypeAlias = tuple[Kind, str, str, int]
@@ -29,13 +37,26 @@ Cells: TypeAlias = Counter[Cell]
 
 
 def event_cells(events: Iterable[Event]) -> Cells:
-    """One for each event, by name and time."""
-    return Counter(event_cell(event.name, event.at) for event in events)
+    """Those of each event, by name and time."""
+    return Counter(cell for event in events for cell in cells_of_event(event.name, event.at, event.consent))
 
 
-def event_cell(name: str, at: int) -> Cell:
-    """The cell that an event of this name and time (ms) counts in."""
-    return ("event", name, "", _start(at))
+def cells_of_event(name: str, at: int, consent: Consent | None) -> list[Cell]:
+    """The cells that an event of this name and time (ms) counts in."""
+    kinds: tuple[Kind, ...] = ("event",)
+    if consent is not None and consent.get("analytics") is False:
+        kinds = ("event", "denied")
+    return [(kind, name, "", _start(at)) for kind in kinds]
+
+
+def with_days(cells: Mapping[Cell, int]) -> Cells:
+    """The cells, and those of the days that events are in."""
+    found = Counter(cells)
+    for (kind, key, definition, start), count in cells.items():
+        if kind in ("event", "denied"):
+            day: Kind = "event day" if kind == "event" else "denied day"
+            found[(day, key, definition, start - start % DAY_MS)] += count
+    return found
 
 
 def stage_cells(journeys: Iterable[Journey], definition: str) -> Cells:
@@ -56,7 +77,7 @@ class Rollups:
     async def add(self, workspace: str, cells: Mapping[Cell, int], *, lane: int, session: Session) -> None:
         """Add to the cells; what stays the same is not written."""
         operations = []
-        for (kind, key, definition, start), count in cells.items():
+        for (kind, key, definition, start), count in with_days(cells).items():
             if count:
                 cell = self._database.key(workspace, digest(workspace, kind, key, definition, str(start), str(lane)))
                 fixed = {"workspace": workspace, "kind": kind, "key": key, "definition": definition, "start": start}
@@ -70,7 +91,7 @@ class Rollups:
 
         A row of another lane may be among them: whoever adds to it at the same moment conflicts, and comes again.
         """
-        wanted = set(cells)
+        wanted = set(with_days(dict.fromkeys(cells, 1)))
         rows = await self._database.find(
             COLLECTION,
             {
@@ -142,6 +163,54 @@ class Rollups:
         for row in rows:
             found.setdefault(row["_id"]["key"], {})[row["_id"]["hour"]] = row["count"]
         return found
+
+    async def totals(
+        self, scope: Scope, names: Collection[str], low: int, edges: Sequence[int]
+    ) -> dict[str, list[int]]:
+        """By name, and for each of the rising `edges`, how many events are in the cells of 15 minutes from `low` (the
+        start of one) up to that with the edge, which is not included; without those under a denial.
+
+        Reads the cells of days, and those of quarters only of days that an edge lies in.
+        """
+        ends = [_start(edge) for edge in edges]
+        days = {low - low % DAY_MS, *(end - end % DAY_MS for end in ends)}
+        found = await self._sums(scope, ("event day", "denied day"), names, [(min(days), ends[-1])])
+        for cells in found.values():
+            for start in [start for start in cells if start in days]:
+                del cells[start]
+        spans = [(max(low, day), day + DAY_MS) for day in sorted(days)]
+        if len(spans) > _MOST_SPANS:
+            spans = [(low, ends[-1])]
+            found = {}
+        for key, quarters in (await self._sums(scope, ("event", "denied"), names, spans)).items():
+            found.setdefault(key, {}).update(quarters)
+        return {name: _running(found.get(name, {}), ends) for name in names}
+
+    async def cell(self, scope: Scope, names: Collection[str], start: int) -> dict[str, int]:
+        """By name how many events one cell of 15 minutes has, without those under a denial."""
+        found = await self._sums(scope, ("event", "denied"), names, [(start, start + 1)])
+        return {name: cells.get(start, 0) for name, cells in found.items()}
+
+    async def _sums(
+        self, scope: Scope, kinds: tuple[Kind, Kind], names: Collection[str], spans: Sequence[tuple[int, int]]
+    ) -> dict[str, dict[int, int]]:
+        """By name and start the cells of the first kind less those of the second, that begin in one of the spans."""
+        wanted: Document = {"workspace": scope.workspace, "kind": {"$in": list(kinds)}, "key": {"$in": sorted(names)}}
+        wanted["$or"] = [{"start": {"$gte": start, "$lt": end}} for start, end in spans]
+        signed = {"$cond": [{"$eq": ["$kind", kinds[1]]}, {"$multiply": [-1, "$count"]}, "$count"]}
+        group = {"_id": {"key": "$key", "start": "$start"}, "count": {"$sum": signed}}
+        rows = await self._database.aggregate(COLLECTION, [{"$match": wanted}, {"$group": group}], max_time_ms=5000)
+        found: dict[str, dict[int, int]] = {}
+        for row in rows:
+            found.setdefault(row["_id"]["key"], {})[row["_id"]["start"]] = row["count"]
+        return found
+
+
+def _running(cells: Mapping[int, int], ends: Sequence[int]) -> list[int]:
+    """How much the cells before each end come to."""
+    starts = sorted(cells)
+    sums = list(accumulate((cells[start] for start in starts), initial=0))
+    return [sums[bisect_left(starts, end)] for end in ends]
 
 
 def _start(at: int) -> int:

@@ -1,4 +1,4 @@
-"""Visits of the stages of one journey map, as columns: what friction is worked out from."""
+"""Visits of the stages of one journey map, and its runs: what friction and stage metrics are worked out from."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ MOST_RUNS = 200_000
 _PAGE = 2_000
 _DEADLINE_MS = 10_000
 _FIELDS = ("user", "status", "visits.stage", "visits.entered_at", "visits.left_at")
+_OF_RUN = (*_FIELDS, "startedAt", "lastAt")
 
 
 @dataclass(slots=True)
@@ -60,3 +61,43 @@ def _add(found: VisitRows, run: int, row: Document) -> None:
         found.entered.append(visit["entered_at"])
         found.left.append(-1 if visit["left_at"] is None else visit["left_at"])
         found.status.append(row["status"])
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run through a map: the user's id, its status, ms of its first and last event, and its visits as (stage's key,
+    ms of entering, of leaving or None)."""
+
+    user: str
+    status: str
+    started: int
+    last: int
+    visits: tuple[tuple[str, int, int | None], ...]
+
+
+async def runs_within(database: Database, scope: Scope, map_key: str, between: tuple[int, int]) -> list[RunRow]:
+    """The runs that may have begun, or entered a stage, in [start, end) ms: those that were under way then. Without
+    users who deny `analytics`. Raises TooLarge, Unavailable."""
+    denying = (await Measures(database).denying(scope)).users
+    found: list[RunRow] = []
+    last = ""
+    while True:
+        wanted: Document = {"workspace": scope.workspace, "map": map_key, "_id": {"$gt": last}}
+        wanted |= {"startedAt": {"$lt": between[1]}, "lastAt": {"$gte": between[0]}}
+        rows = await database.find(
+            JOURNEYS, wanted, projection=_OF_RUN, sort=[("_id", 1)], limit=_PAGE, max_time_ms=_DEADLINE_MS
+        )
+        found += [_run(row) for row in rows if row["user"] not in denying]
+        if len(found) > MOST_RUNS:
+            raise TooLarge(
+                f"More than {MOST_RUNS:,} runs through this map were under way in the range.",
+                hint="Ask for a shorter range.",
+            )
+        if len(rows) < _PAGE:
+            return found
+        last = rows[-1]["_id"]
+
+
+def _run(row: Document) -> RunRow:
+    visits = tuple((visit["stage"], visit["entered_at"], visit["left_at"]) for visit in row["visits"])
+    return RunRow(row["user"], row["status"], row["startedAt"], row["lastAt"], visits)

@@ -30,6 +30,7 @@ from gateway.insights.asking import Questions
 from gateway.insights.columnar.engine import Engine
 from gateway.insights.columnar.scan import Scans
 from gateway.insights.columnar.users import Directory
+from gateway.insights.kpis.evaluating import Evaluator
 from gateway.live.consistency import Consistency
 from gateway.live.hub import Hub
 from gateway.model.identity import Identity
@@ -46,6 +47,7 @@ from gateway.plugin.host import Host
 from gateway.privacy import Privacy
 from gateway.quality.auditing import Auditor
 from gateway.quality.collaboration import Collaboration
+from gateway.quality.definitions import Definitions
 from gateway.quality.gathering import Gathering
 from gateway.settings import Settings
 from gateway.store import collections
@@ -59,8 +61,8 @@ from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
 from gateway.store.keys import Keys
+from gateway.store.kpi_snapshots import KpiSnapshots
 from gateway.store.lanes import Lanes, Lease
-from gateway.store.measures import Measures
 from gateway.store.quarantine import Quarantine
 from gateway.store.users import Journeys, Sessions, Users
 from gateway.store.work import Work
@@ -115,6 +117,8 @@ class Gateway:
         # Without parts: everything is read from MongoDB, as in a gateway that has just started.
         self.engine, self.directory = Engine(None, threads=1, memory_mb=256, at_once=1), Directory(database, self.clock)
         self.scans = Scans(database, None, self.engine, self.directory, self.clock)
+        self.evaluator = Evaluator(Questions.of(self.scans, database, self.clock))
+        collaboration = Collaboration.of(database, self.clock)
         self.services = Services(
             contracts=Contracts.fixed(self.contract),
             events=self.events,
@@ -122,7 +126,6 @@ class Gateway:
             users=self.users,
             sessions=self.sessions,
             journeys=self.journeys,
-            measures=Measures(database),
             intake=self.intake,
             quarantine=self.quarantine,
             accounting=self.accounting,
@@ -139,8 +142,11 @@ class Gateway:
             catalog=Catalog(database),
             auditor=Auditor(database),
             asking=Asking(database, self.clock),
-            collaboration=Collaboration.of(database, self.clock),
-            questions=Questions.of(self.scans, database, self.clock),
+            collaboration=collaboration,
+            questions=self.evaluator.questions,
+            evaluator=self.evaluator,
+            snapshots=KpiSnapshots(database),
+            definitions=Definitions(collaboration.history),
             enrichments=self.enrichments,
         )
         added = self.plugged.host.graphql

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.contract import load_contract
+from gateway.contract import Planned, load_contract
 from gateway.store.database import Database
 from tests.api.gateway_api import SHOP, Gateway, track
 
@@ -39,7 +39,8 @@ async def test_a_kpi_has_a_definition_a_value_and_its_steps(gateway: Gateway) ->
     assert (result["value"], result["n"], result["open"]) == (25.0, 4, 0)
     assert result["low"] < 25 < result["high"]
     assert result["asOf"] == "2026-11-21T10:00:00.000Z"
-    assert result["definition"] == found["definition"]
+    words = "The range: in the last 28d. Users who deny analytics are left out."
+    assert result["definition"] == f"{found['definition']} {words}"
     assert result["steps"] == [
         {"key": "listed", "label": "Saw a product list", "users": 4},
         {"key": "added", "label": "Put something into the cart", "users": 2},
@@ -64,7 +65,8 @@ async def test_every_kpi_of_the_contract_has_a_value(gateway: Gateway) -> None:
 
 async def test_a_planned_kpi_says_so_and_has_no_value(database: Database) -> None:
     shop = load_contract(SHOP)
-    gateway = Gateway(database, replace(shop, kpis={key: shop.kpis[key] for key in ("nps", "csat")}))
+    smiles = replace(shop.kpis["nps"], key="smiles", function=Planned("How often people smile."))
+    gateway = Gateway(database, replace(shop, kpis={"smiles": smiles, "nps": shop.kpis["nps"]}))
     await gateway.prepare()
     await gateway.send(track("Survey Response Submitted", 5, userId="bob", properties={"survey": "nps", "score": 10}))
     query = """{ kpis { key status term definition breakdowns cadence thresholds { warning critical }
@@ -73,10 +75,12 @@ async def test_a_planned_kpi_says_so_and_has_no_value(database: Database) -> Non
     assert (planned["status"], live["status"]) == ("PLANNED", "LIVE")
     nothing = {"value": None, "n": 0}
     assert planned["result"] == {**nothing, "low": None, "high": None, "steps": [], "series": [nothing, nothing]}
-    assert planned["term"] == "Net promoter score (NPS)"
-    assert "percentage of 9 and 10 minus the percentage of 0 to 6" in planned["definition"]
-    assert planned["thresholds"] == {"warning": 10, "critical": 0}
-    assert (planned["breakdowns"], planned["cadence"]) == (["client.country", "traits.plan"], "MONTHLY")
+    assert (live["result"]["value"], live["result"]["n"]) == (100.0, 1)
+    assert live["term"] == "Net promoter score (NPS)"
+    assert "percentage of 9 and 10 minus the percentage of 0 to 6" in live["definition"]
+    assert live["thresholds"] == {"warning": 10, "critical": 0}
+    assert (live["breakdowns"], live["cadence"]) == (["client.country", "traits.plan"], "MONTHLY")
+    await gateway.close()
 
 
 CONSENT = """mutation($user: UserBy, $state: ConsentState!) { setConsent(input: {

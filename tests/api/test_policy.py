@@ -68,6 +68,9 @@ TYPES = {
     "KpiStep": "kpis",
     "KpiPoint": "kpis",
     "KpiThresholds": "kpis",
+    "KpiSlice": "kpis",
+    "KpiSnapshot": "kpis",
+    "KpiChange": "kpis",
     **dict.fromkeys(
         (
             *("FunnelAnswer", "Funnel", "FunnelAnswerStep", "FunnelSlice", "BreakdownValue", "Share", "Spread"),
@@ -217,6 +220,7 @@ FIELDS = {
     "Subscription.journeyChanged": "journeys own",
     "Subscription.eventStored": "events own",
     "Subscription.flagChanged": "journeys own",
+    "Subscription.kpiUpdated": "kpis",
     "User.traits": "journeys pii own",
     "User.identities": "journeys pii own",
     "User.events": "events own",
@@ -300,6 +304,7 @@ VALUES = {
     "input": "{}",
     "node": '{kind: KPI, key: "csat"}',
     "direction": "UPSTREAM",
+    "keys": '["csat"]',
 }
 _PROPOSAL = '{id: "proposal_00000000000000000000000000000000"}'
 INPUTS = {

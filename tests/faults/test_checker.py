@@ -81,8 +81,9 @@ def cells(events: list[Row], found: list[Person]) -> list[Row]:
     """Each cell in two lanes, one of which takes away from the other; and one that came to nothing."""
     counts: dict[tuple[str, str, str, int], int] = {("event", "Gone", "", START // CELL * CELL): 0}
     for event in events:
-        cell = ("event", event["name"], "", event["at"] // CELL * CELL)
-        counts[cell] = counts.get(cell, 0) + 1
+        for kind, length in (("event", CELL), ("event day", DAY)):
+            cell = (kind, event["name"], "", event["at"] // length * length)
+            counts[cell] = counts.get(cell, 0) + 1
     for stay in (stay for person in found for run in person.runs for stay in run["stages"]):
         cell = ("stage", f"purchase.{stay['stage']}", "maps 1", stay["entered"] // CELL * CELL)
         counts[cell] = counts.get(cell, 0) + 1

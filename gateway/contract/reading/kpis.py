@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -81,8 +82,8 @@ def check_kpi(source: Source) -> None:
             _check_scale(source, place, content)
         elif name == "ces":
             _check_range(source, place, content.get("lowest", 1), content.get("highest", 7))
-        elif name == "churn" and "where" in content and "event" not in content:
-            source.report((*place, "where"), "where stands without an event", "add the event whose properties it means")
+        elif name == "churn":
+            _check_churn(source, place, content)
         elif name == "stage" and "statistic" in content and content.get("measure") != "time":
             source.report((*place, "statistic"), "only times have a statistic", "remove it, or write measure: time")
     if isinstance(value.get("filters"), list) and ("sessionLength" in function or "stage" in function):
@@ -132,6 +133,27 @@ def _check_funnel(source: Source, place: Place, funnel: dict[str, Any]) -> None:
         if step.get("optional") is True and index in (0, len(steps) - 1):
             what = f"the {'last' if index else 'first'} step is what is measured, and cannot be optional"
             source.report((*place, "steps", index, "optional"), what, "remove optional")
+        elif step.get("optional") is True and funnel.get("order") == "any":
+            source.report((*place, "steps", index, "optional"), "in any order no step is optional", "remove optional")
+    if funnel.get("order") == "strict":
+        if "exclude" in funnel:
+            what = "in strict order any other event ends an attempt already"
+            source.report((*place, "exclude"), what, "remove exclude")
+        if funnel.get("toleranceMs"):
+            what = "in strict order nothing may stand between, so that nothing can be tolerated"
+            source.report((*place, "toleranceMs"), what, "remove toleranceMs")
+
+
+def _check_churn(source: Source, place: Place, churn: dict[str, Any]) -> None:
+    if "where" in churn and "event" not in churn:
+        source.report((*place, "where"), "where stands without an event", "add the event whose properties it means")
+    quiet = churn.get("quiet")
+    try:
+        short = isinstance(quiet, str) and parse_duration(quiet) < timedelta(days=1)
+    except ValueError:
+        return  # told already
+    if short:
+        source.report((*place, "quiet"), f"nobody has left after {quiet}", "write a day or more, such as 30d")
 
 
 def _check_range(source: Source, place: Place, lowest: object, highest: object) -> bool:

@@ -78,6 +78,19 @@ class Scanned:
     def __len__(self) -> int:
         return len(self.at)
 
+    def take(self, which: Array) -> Scanned:
+        """Some of the rows, in the same order."""
+        return replace(
+            self,
+            user=self.user[which],
+            at=self.at[which],
+            seq=self.seq[which],
+            name=self.name[which],
+            matches=tuple(column[which] for column in self.matches),
+            numbers={path: column[which] for path, column in self.numbers.items()},
+            labels={label: column[which] for label, column in self.labels.items()},
+        )
+
     def ids_of(self, users: Sequence[int] | Codes) -> list[str]:
         """The ids of these users, by their codes."""
         return self.users.ids(users)

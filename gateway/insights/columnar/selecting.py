@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gateway.contract.rules import EventRule, kind_of, property_at
+from gateway.contract.rules import Condition, EventRule, kind_of, property_at
 from gateway.errors import InvalidInput
 from gateway.insights.columnar.conditions import Asked, holds, number_at, value_at
 from gateway.insights.columnar.engine import Connection
@@ -43,6 +43,7 @@ class Selection:
     numbers: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    filters: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.rules or self.others):
@@ -57,7 +58,7 @@ class Selection:
     def paths(self) -> set[str]:
         """Properties that have to be read."""
         conditions = {condition.property for rule in self.rules for condition in rule.where}
-        return conditions | {*self.numbers, *self.labels}
+        return conditions | {*self.numbers, *self.labels} | {condition.property for condition in self.filters}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ def _select(selection: Selection, asked: Asked, labels: Mapping[str, str], *, wi
     columns += [f"{value_at(path, asked)} AS {labels[path]}" for path in selection.labels]
     columns += ["id"] if with_ids else []
     where = f"name IN ({listed}) AND at_ms >= {start} AND at_ms < {end}"
+    where += "".join(f" AND {holds(condition, asked)}" for condition in selection.filters)
     inner = f"SELECT name, {', '.join(columns)} FROM read_parquet($files) WHERE {where}"
     if not _conditional(selection):
         return f"SELECT * EXCLUDE (name) FROM ({inner})"
@@ -224,6 +226,8 @@ def from_documents(rows: Sequence[Document], workspace: str, selection: Selectio
         properties = properties_of(row)
         met = [selection.rules[place].matches(row["name"], properties) for place in conditional]
         if not any(met) and row["name"] not in always:
+            continue
+        if not all(condition.holds(properties) for condition in selection.filters):
             continue
         kept.append(row)
         for place, one in zip(conditional, met, strict=True):

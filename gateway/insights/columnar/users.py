@@ -66,14 +66,20 @@ class Users:
         pairs = zip(self.high[places].tolist(), self.low[places].tolist(), strict=True)
         return [f"{high:016x}{low:016x}" for high, low in pairs]
 
-    def codes(self, ids: Collection[str]) -> Codes:
-        """The codes of these users, those that are known."""
+    def places(self, ids: Sequence[str]) -> Codes:
+        """The code of each of these users; NOBODY for those that are not known."""
         high = np.array([int(one[:16], 16) for one in ids], np.uint64)
         if not len(self.high) or not len(high):
-            return np.empty(0, np.int32)
+            return np.full(len(ids), NOBODY, np.int32)
         place = np.minimum(np.searchsorted(self.high, high), len(self.high) - 1)
-        found: Codes = place[self.high[place] == high].astype(np.int32)
+        found: Codes = np.where(self.high[place] == high, place, NOBODY).astype(np.int32)
         return found
+
+    def codes(self, ids: Collection[str]) -> Codes:
+        """The codes of these users, those that are known."""
+        found = self.places(list(ids))
+        known: Codes = found[found != NOBODY]
+        return known
 
     def __len__(self) -> int:
         return len(self.high)

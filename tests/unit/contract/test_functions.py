@@ -31,7 +31,7 @@ from gateway.contract import (
     rules_of,
 )
 from gateway.errors import ContractError
-from gateway.insights.kpis import status
+from gateway.insights.kpis.evaluating import status
 from tests.unit.contract.acme import JOURNEY
 
 FILE = """\
@@ -188,7 +188,7 @@ A, B = EventRule("k.x", "A"), EventRule("k.x", "B")
             "ces: {event: A, property: score, method: percentEasy, direction: lowIsEasy, highest: 5}",
             "percent",
             Ces(EventRule("k.ces", "A"), "score", "percentEasy", "lowIsEasy", 1, 5),
-            "a number from 1 to 5), the percentage in the easy three sevenths of the scale, where 1 is easiest",
+            "a number from 1 to 5), the percentage with at most 2.33, where 1 is easiest",
         ),
         (
             "engagementDepth: {events: [{event: A}, {event: B}]}",
@@ -211,7 +211,7 @@ def test_a_function_is_read_and_says_what_it_counts(text: str, unit: str, functi
     assert read.function == function
     assert words in read.definition
     assert {rule.event for rule in rules_of(function)} <= {"A", "B"}
-    assert status(read) is KpiStatus.PLANNED
+    assert status(read) is (KpiStatus.PLANNED if isinstance(function, Planned) else KpiStatus.LIVE)
 
 
 def test_every_function_has_a_hash_of_its_own() -> None:
@@ -254,7 +254,11 @@ STEPS = "steps: [{key: a, label: A, event: A}, {key: b, label: B, event: B%s}, {
     [
         ("", "", "in this order, with any other events in between"),
         (", order: strict", "", "in this order, with no other event in between"),
-        (", order: any", "", "in any order, also before the first"),
+        (
+            ", order: any",
+            "",
+            '"A" or "B" or "C" in the range, the percentage who had all of "A", "B", "C", in any order',
+        ),
         (", attempt: first", "", "with their first attempt"),
         (", exclude: [{event: X}]", "", '"X" in between ends the attempt'),
         (", toleranceMs: 2000", "", "events up to 2000 ms apart may stand in any order"),
@@ -262,14 +266,12 @@ STEPS = "steps: [{key: a, label: A, event: A}, {key: b, label: B, event: B%s}, {
         ("", ", optional: true", '"B" (may be skipped)'),
     ],
 )
-def test_each_way_to_count_a_funnel_is_said_hashed_and_planned_until_it_is_computed(
-    said: str, optional: str, words: str
-) -> None:
+def test_each_way_to_count_a_funnel_is_said_hashed_and_computed(said: str, optional: str, words: str) -> None:
     plain = kpi("funnel: {" + STEPS % "" + "}")
     other = kpi("funnel: {" + STEPS % optional + said + "}")
     assert words in other.definition
     assert (other.hash == plain.hash) is (not said and not optional)
-    assert status(other) is (KpiStatus.LIVE if not said and not optional else KpiStatus.PLANNED)
+    assert status(other) is KpiStatus.LIVE
 
 
 def test_filters_are_counted_said_and_hashed() -> None:
@@ -278,7 +280,7 @@ def test_filters_are_counted_said_and_hashed() -> None:
     assert filtered.filters == (Condition("client.device", "equals", "mobile"),)
     assert filtered.definition == plain.definition + ' Only events with "client.device" equals "mobile" count.'
     assert filtered.hash != plain.hash
-    assert (status(plain), status(filtered)) == (KpiStatus.LIVE, KpiStatus.PLANNED)
+    assert (status(plain), status(filtered)) == (KpiStatus.LIVE, KpiStatus.LIVE)
 
 
 def test_what_stands_around_the_number_changes_no_hash() -> None:
@@ -349,6 +351,19 @@ def test_a_mistake_in_a_function_is_told_with_the_fix(function: str, unit: str, 
 def test_the_last_step_of_a_funnel_cannot_be_skipped() -> None:
     steps = "steps: [{key: a, label: A, event: A}, {key: b, label: B, event: B, optional: true}]"
     assert "the last step is what is measured, and cannot be optional" in problem("funnel: {" + steps + "}")
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        ("churn: {event: A, quiet: 12h}", "nobody has left after 12h"),
+        ("funnel: {" + STEPS % ", optional: true" + ", order: any}", "in any order no step is optional"),
+        ("funnel: {" + STEPS % "" + ", order: strict, exclude: [{event: X}]}", "any other event ends an attempt"),
+        ("funnel: {" + STEPS % "" + ", order: strict, toleranceMs: 1}", "nothing can be tolerated"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(function: str, what: str) -> None:
+    assert what in problem(function)
 
 
 def test_answers_off_the_scale_are_no_answers() -> None:
