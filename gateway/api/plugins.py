@@ -52,6 +52,9 @@ class PluginFailure:
     message: str = attribute(source=_HOST, policy=PLUGINS, description="What is wrong, for people.")
     fix: str = attribute(source=_HOST, policy=PLUGINS, description="What to do.")
     retryable: bool = attribute(source=_HOST, policy=PLUGINS, description="Whether it is tried again by itself.")
+    trace_id: strawberry.ID = attribute(
+        source=_HOST, policy=PLUGINS, description="By which the log has it: the request's, or one of its own."
+    )
 
 
 @strawberry.type(description="A configured connector.")
@@ -122,6 +125,7 @@ def _failure(found: Failure | None) -> PluginFailure | None:
         message=found.message,
         fix=found.fix,
         retryable=found.retryable,
+        trace_id=strawberry.ID(found.trace_id or ""),
     )
 
 

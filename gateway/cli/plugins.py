@@ -75,6 +75,7 @@ def check(instance: str | None, as_json: bool) -> None:
         for failure in failures:
             click.secho(f"{failure.plugin}: {failure.message}", fg="red", err=True)
             click.echo(failure.fix, err=True)
+            click.echo(about(failure), err=True)
         if not failures:
             click.echo("Plugins and connectors are in order.")
     if failures:
@@ -91,6 +92,13 @@ def _explain(one: Configured, plugged: Plugged) -> None:
         needed = "required" if name in schema.get("required", ()) else f"default {field.get('default')!r}"
         shape = field.get("format") or field.get("type") or "see --json"
         click.echo(f"  {name:<24} {shape}, {needed}. {field.get('description', '')}".rstrip())
+
+
+def about(failure: PluginFailure) -> str:
+    """The rest of the record, in one line."""
+    version = f" {failure.version}" if failure.version else ""
+    again = ", tried again by itself" if failure.retryable else ""
+    return f"({failure.plugin}{version}, {failure.operation}: {failure.category}{again}; trace {failure.trace_id})"
 
 
 def _row(plugin: Plugin) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.connectors.failing import failure_of
 from gateway.connectors.instances import Instance
 from gateway.connectors.redaction import reason_of
 from gateway.connectors.responses import as_message
@@ -81,11 +82,8 @@ class Webhooks:
             raise self._failed(instance, operation, error) from error
 
     def _failed(self, instance: Instance, operation: str, error: Exception) -> Unavailable:
-        # Its text may hold what was sent.
-        log.error(
-            "webhook not taken",
-            extra={"instance": instance.name, "operation": operation, "error": type(error).__name__},
-        )
+        failure = failure_of(instance, operation, error)
+        log.error("webhook not taken", extra={"instance": instance.name, **failure.log_fields()})
         return Unavailable("The connector failed.", hint="Send it again later.", retry_after=30)
 
     def _identified(self, message: JsonObject, verified: Verified, request: RawRequest, at: int) -> JsonObject:

@@ -20,6 +20,7 @@ from gateway.plugin.connectors import (
     PullSource,
     WebhookSource,
 )
+from gateway.plugin.failures import refused
 from gateway.plugin.hooks import GraphqlFields
 
 #: The kinds by the word that people use for them.
@@ -90,6 +91,6 @@ def check_graphql(fields: GraphqlFields, others: Sequence[GraphqlFields]) -> Gra
 
 
 def _refused(plugin: str, version: str, message: str, fix: str) -> PluginError:
-    return PluginError(
+    return refused(
         PluginFailure(plugin=plugin, version=version, operation="register", category="bug", message=message, fix=fix)
     )

@@ -15,6 +15,7 @@ from gateway.configuration import Tables
 from gateway.errors import PluginFailure, SetupError
 from gateway.plugin.configuration import Config, secrets_in
 from gateway.plugin.connectors import Connector
+from gateway.plugin.failures import traced
 from gateway.plugin.host import Host
 
 #: What every instance may have beside its connector's own settings.
@@ -90,7 +91,7 @@ def _configure(name: str, table: Mapping[str, Any], tables: Tables, host: Host) 
         failure = PluginFailure(
             plugin=base.use, version=version, operation=f"configure {name}", category="config", message=said, fix=fix
         )
-        return Configured(base.name, base.workspace, base.use, failure=failure)
+        return Configured(base.name, base.workspace, base.use, failure=traced(failure))
 
     if not _NAME.match(name):
         return failed(f"{name!r} cannot be the name of a connector.", "Use a-z, 0-9, _ and -, a letter first.")
