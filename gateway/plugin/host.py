@@ -224,7 +224,7 @@ class Host:
         for owner, function in self._functions("register_graphql"):
             if owner is plugin:
                 fields = self._call(plugin, "register_graphql", function)
-                plugin.graphql = check_graphql(fields, self.graphql)
+                plugin.graphql = check_graphql(plugin.name, fields, self.graphql)
         if not plugin.version and plugin.connectors:
             plugin.version = plugin.connectors[0].manifest.version
 
