@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -59,6 +59,37 @@ class Plugged:
     def by_workspace(self, workspace: str) -> Iterable[Configured]:
         """The instances of a workspace."""
         return (one for one in self.instances if one.workspace == workspace)
+
+
+def check_workspaces(plugged: Plugged, tables: Tables, known: Collection[str]) -> Plugged:
+    """The same, with a failure for each instance whose workspace there is not. While there is none at all, as before
+    `init`, nobody can be wrong."""
+    if not known:
+        return plugged
+    instances = (
+        one
+        if one.failure is not None or one.workspace in known
+        else replace(one, failure=_no_workspace(one, tables, known))
+        for one in plugged.instances
+    )
+    return replace(plugged, instances=tuple(instances))
+
+
+def _no_workspace(one: Configured, tables: Tables, known: Collection[str]) -> PluginFailure:
+    said = f"{one.name}.workspace: there is no workspace {one.workspace!r}."
+    place = tables.place("connectors", one.name, "workspace") or tables.place(one.name, "workspace")
+    close = difflib.get_close_matches(one.workspace, known, n=1)
+    meant = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
+    return traced(
+        PluginFailure(
+            plugin=one.use,
+            version="" if one.kind is None else one.kind.manifest.version,
+            operation=f"configure {one.name}",
+            category="config",
+            message=f"{place}: {said}" if place else said,
+            fix=f"{meant} Or make it with `journey-gateway init {one.workspace}`, and restart.",
+        )
+    )
 
 
 def plugins_named(tables: Tables) -> list[str]:
