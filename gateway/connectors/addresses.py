@@ -16,9 +16,9 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: A host name and a port to addresses as text.
 Resolver: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
 
-#: The special-purpose registries of IANA (iana-ipv4-special-registry and iana-ipv6-special-registry), each range that is
-#: not within another, and what else is nobody's server. Those called globally reachable are here too: anycast relays and
-#: sinks of DNS, where no API is. Python's `is_global` knows fewer, and another number of them in each version.
+#: The special-purpose registries of IANA (iana-ipv4-special-registry, iana-ipv6-special-registry): each range that is
+#: not within another, and what else is nobody's server. Those called globally reachable are here too: anycast relays
+#: and sinks of DNS, where no API is. Python's `is_global` knows fewer, and another number of them in each version.
 _SPECIAL = tuple(
     ipaddress.ip_network(one)
     for one in (
