@@ -193,11 +193,11 @@ async def told(served: Served) -> str:
             f"{{ deliveries(status: {status}, first: 100) {{ nodes {{ code reason excerpt destination }} }} }}"
             for status in ("DEAD", "PENDING", "WAITING")
         ),
-        "{ destinations { name state reason hint } }",
+        "{ deliveries { destinations { name state reason hint } } }",
         '{ user(by: {userId: "ada"}) { hubspotContact { status } flags { key value errorCode because } } }',
     )
     answers = [(await served.graphql(one)).text for one in asked]
-    assert not any("GRAPHQL_VALIDATION" in one or '"data":null' in one for one in answers), answers
+    assert not any('"errors"' in one for one in answers), answers
     pages = [await served.client.get(path) for path in ("/readyz", "/metrics")]
     return " ".join([*answers, *(page.text for page in pages)])
 

@@ -195,6 +195,23 @@ def test_commands_of_plugins_join_and_one_that_raises_is_left_out(tmp_path: Path
     assert host.plugins["bad"].failure is not None
 
 
+def test_a_plugin_whose_commands_take_for_ever_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.plugin.host.HOOK_SECONDS", 0.5)
+    text = """
+    import time
+    from gateway.plugin import hookimpl
+    @hookimpl
+    def register_commands(group):
+        time.sleep(60)
+    """
+    write(tmp_path, "bad", text)
+    host = load(tmp_path)
+    host.add_commands(click.Group())
+    failure = host.plugins["bad"].failure
+    assert failure is not None
+    assert (failure.operation, failure.message) == ("register_commands", "It has not come to an end within 0.5 s.")
+
+
 def tables(places: dict[tuple[str, ...], str] | None = None, **values: dict[str, Any]) -> Tables:
     return Tables(values, places or {})
 
