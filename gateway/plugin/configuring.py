@@ -7,9 +7,9 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gateway.configuration import Tables
 from gateway.errors import PluginFailure, SetupError
@@ -97,7 +97,7 @@ def plugins_named(tables: Tables) -> list[str]:
     return [
         use.partition(".")[0]
         for name, table in tables.values.items()
-        if isinstance(use := table.get("use", name), str) and table.get("enabled", True) is not False
+        if isinstance(use := table.get("use", name), str) and use and table.get("enabled", True) is not False
     ]
 
 
@@ -113,7 +113,7 @@ def configure(tables: Tables, host: Host) -> list[Configured]:
 def _configure(name: str, table: Mapping[str, Any], tables: Tables, host: Host) -> Configured:
     use, workspace = table.get("use", name), table.get("workspace", WORKSPACE)
     base = Configured(
-        name, workspace if isinstance(workspace, str) else WORKSPACE, use if isinstance(use, str) else "?"
+        name, workspace if isinstance(workspace, str) else WORKSPACE, use if isinstance(use, str) and use else "?"
     )
 
     def failed(message: str, fix: str, *path: str, version: str = "") -> Configured:
@@ -202,9 +202,12 @@ def _said(error: ValidationError, model: type[Config], name: str) -> tuple[str, 
         first = first or path
         message = problem["msg"].removeprefix("Value error, ").rstrip(".")
         if problem["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(path[-1], model.model_fields, n=1)
-            meant = f"did you mean {close[0]}?" if close else f"it has {', '.join(model.model_fields) or 'none'}"
+            known = _fields_at(model, path[:-1])
+            close = difflib.get_close_matches(path[-1], known, n=1)
+            meant = f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
             message = f"unknown key; {meant}"
+        elif problem["type"] == "string_type":
+            message = "it must be a text, in quotes"
         elif problem["type"] == "missing":
             message = "missing"
         elif problem["type"] == "string_pattern_mismatch" and (field := model.model_fields.get(path[0])):
@@ -212,3 +215,19 @@ def _said(error: ValidationError, model: type[Config], name: str) -> tuple[str, 
             message = f"it does not have the form of what it is{f': {said}' if said else ''}"
         sentences.append(f"{'.'.join((name, *path))}: {message}{'' if message.endswith('?') else '.'}")
     return " ".join(sentences), first
+
+
+def _fields_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    """The keys that a table of the configuration may have, at any depth."""
+    for name in path:
+        field = model.model_fields.get(name)
+        # The key of a mapping is no field: the table below it is still of the same kind.
+        found = None if field is None else _model_in(field.annotation)
+        model = found or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)

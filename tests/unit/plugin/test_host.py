@@ -22,11 +22,15 @@ from gateway.plugin import (
     BaseUrl, Capabilities, Config, Delivered, Destination, Health, Item, ItemResult, Manifest, Message, Secret, hookimpl
 )
 
+class Inner(Config):
+    name: str = ""
+
 class Settings(Config):
     region: str = "eu"
     limit: int = 10
     key: Secret | None = None
     url: BaseUrl = "https://acme.example"
+    extra: dict[str, Inner] = {}
     code: str = Field("AC", pattern="^[A-Z]+$", description="The project's code.")
 
 class Acme(Destination[Settings]):
@@ -254,6 +258,9 @@ def test_a_base_url_is_kept_without_its_last_slash(tmp_path: Path, given: str, k
             "crm.key: a secret is given by reference: env:NAME or file:/path.",
             "plugin check",
         ),
+        ({"use": ""}, "crm.use is not what it should be.", "It must be a text."),
+        ({"region": 7}, "crm.region: it must be a text, in quotes.", "plugin check crm"),
+        ({"extra": {"one": {"nmae": "x"}}}, "crm.extra.one.nmae: unknown key; did you mean name?", "plugin check"),
         ({"use": "acme.crm"}, "has no connector 'acme.crm'", "Did you mean acme?"),
         ({"use": "nothing"}, "The plugin of 'nothing' is not loaded.", "GATEWAY_LOAD_PLUGINS"),
         ({"workspace": 7}, "crm.workspace is not what it should be.", "It must be a text."),
