@@ -52,6 +52,9 @@ class PluginFailure:
     message: str = attribute(source=_HOST, policy=PLUGINS, description="What is wrong, for people.")
     fix: str = attribute(source=_HOST, policy=PLUGINS, description="What to do.")
     retryable: bool = attribute(source=_HOST, policy=PLUGINS, description="Whether it is tried again by itself.")
+    trace_id: strawberry.ID = attribute(
+        source=_HOST, policy=PLUGINS, description="By which the log has it: the request's, or one of its own."
+    )
 
 
 @strawberry.type(description="A configured connector.")
@@ -122,6 +125,7 @@ def _failure(found: Failure | None) -> PluginFailure | None:
         message=found.message,
         fix=found.fix,
         retryable=found.retryable,
+        trace_id=strawberry.ID(found.trace_id or ""),
     )
 
 
@@ -144,6 +148,7 @@ def join(schema: GraphQLSchema, added: Sequence[GraphqlFields]) -> None:
 
     Raises SetupError when a field is there already, or cannot be null.
     """
+    owners: dict[tuple[str, str], str] = {}
     for fields in added:
         thread = ConnectorThread(f"graphql {fields.prefix}")
         for name, kind in schema.type_map.items():
@@ -158,16 +163,27 @@ def join(schema: GraphQLSchema, added: Sequence[GraphqlFields]) -> None:
             assert isinstance(target, GraphQLObjectType)
             for name, one in holder.fields.items():
                 if name in target.fields:
-                    raise SetupError(
-                        f"The plugin with the prefix {fields.prefix!r} adds {place}.{name}, which is there already.",
-                        hint="Rename the plugin's field.",
-                    )
+                    raise _is_there(fields, place, name, owners.get((place, name)))
                 if isinstance(one.type, GraphQLNonNull):
                     raise SetupError(
-                        f"The plugin with the prefix {fields.prefix!r} adds {place}.{name}, which cannot be null.",
+                        f"{_named(fields)} adds {place}.{name}, which cannot be null.",
                         hint="Let its resolver return None too: it is null when the plugin fails.",
                     )
                 target.fields[name] = one
+                owners[place, name] = fields.plugin or fields.prefix
+
+
+def _is_there(fields: GraphqlFields, place: str, name: str, owner: str | None) -> SetupError:
+    whose = "it is the gateway's own" if owner is None else f"the plugin {owner!r} has added it"
+    said = f"{_named(fields)} adds {place}.{name}, which is there already: {whose}."
+    return SetupError(
+        said, hint="Rename the plugin's field." if owner is None else "Rename it, or use one plugin only."
+    )
+
+
+def _named(fields: GraphqlFields) -> str:
+    name = f"{fields.plugin!r} " if fields.plugin else ""
+    return f"The plugin {name}with the prefix {fields.prefix!r}"
 
 
 def _as_type(kind: type[Any], name: str) -> type[Any]:

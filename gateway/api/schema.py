@@ -19,6 +19,7 @@ from graphql import (
     lexicographic_sort_schema,
     print_schema,
 )
+from strawberry.exceptions import StrawberryException
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
@@ -47,6 +48,7 @@ from gateway.api.query import Query as Asking
 from gateway.api.scalars import SCALARS
 from gateway.api.subscriptions import Subscription as Following
 from gateway.contract import Contract
+from gateway.errors import SetupError
 from gateway.plugin import GraphqlFields, check_declared
 
 _ONE_OF = "directive @oneOf on INPUT_OBJECT\n\n"
@@ -104,20 +106,31 @@ def build_schema(
     Raises SetupError when a field lacks source, policy or description, or is there already; ContractError when the
     plan cannot become types.
     """
-    schema = Schema(
-        query=Query,
-        mutation=Mutation,
-        subscription=Subscription,
-        types=[UntypedEvent, InputError, ContractProblem, *holders(added)],
-        extensions=[*extensions, partial(Admission, Gate()), Told],
-        config=StrawberryConfig(disable_field_suggestions=True, scalar_map=SCALARS),
-    )
+    try:
+        schema = Schema(
+            query=Query,
+            mutation=Mutation,
+            subscription=Subscription,
+            types=[UntypedEvent, InputError, ContractProblem, *holders(added)],
+            extensions=[*extensions, partial(Admission, Gate()), Told],
+            config=StrawberryConfig(disable_field_suggestions=True, scalar_map=SCALARS),
+        )
+    except (StrawberryException, TypeError) as error:
+        if not added:
+            raise
+        whose = ", ".join(one.plugin or one.prefix for one in added)
+        said = f"What plugins add ({whose}) does not fit into the schema: {_first_line(error)}"
+        raise SetupError(said, hint="Rename it; `journey-gateway plugin check` says whose it is.") from error
     join(schema._schema, added)
     schema._schema = grafted(schema._schema, contract)
     schema._schema._strawberry_schema = schema  # type: ignore[attr-defined]
     check_declared(schema._schema)
     _drop_null_defaults(schema._schema)
     return schema
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
 
 
 def _is_one_of(kind: object) -> bool:

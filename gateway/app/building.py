@@ -21,7 +21,7 @@ from gateway.app.instances import Made, close_flag_providers, make_instances
 from gateway.app.metrics import Metrics
 from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, ObservedIntake
 from gateway.app.opening import keep_time, open_database, open_mongod
-from gateway.app.plugins import load_plugins
+from gateway.app.plugins import in_workspaces, load_plugins
 from gateway.app.roles import DUTIES, Duties
 from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
@@ -203,6 +203,7 @@ async def open_gateway(
     ):
         check = partial(_build_api, added=plugged.host.graphql)
         contracts = await folder.begin(Versions(database), clock.now(), serves=serves, check=check)
+        plugged = in_workspaces(plugged, settings, await Keys(database).workspaces(), refuse=serves)
         made = await make_instances(
             plugged, ConnectorStates(database), clock, instances or {}, trace=settings.trace_plugins
         )

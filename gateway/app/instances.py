@@ -11,12 +11,16 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.connectors.calls import trace_calls
+from gateway.connectors.failing import failure_of
 from gateway.connectors.http import GuardedHttp
 from gateway.connectors.instances import Instance
-from gateway.errors import PluginError, PluginFailure, SetupError
+from gateway.errors import PluginError, PluginFailure
 from gateway.plugin import Context, FlagProvider
 from gateway.plugin.configuring import Configured, Plugged
+from gateway.plugin.failures import traced
 from gateway.store.connector_states import ConnectorStates
+
+log = logging.getLogger("gateway.plugins")
 
 _OPEN_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
@@ -47,6 +51,9 @@ async def make_instances(
             trace_calls(instance.connector)
     opened, failures = await _open_flag_providers(made)
     told = [replace(one, failure=failures.get(one.name, one.failure)) for one in told]
+    for one in told:
+        if one.failure is not None:
+            log.error("connector left out", extra={"instance": one.name, **one.failure.log_fields()})
     return Made(replace(plugged, instances=tuple(told)), made, opened)
 
 
@@ -63,13 +70,15 @@ def _make(one: Configured, states: ConnectorStates, clock: Clock, made: dict[str
     try:
         made[one.name] = Instance(one.name, one.workspace, one.kind(one.config, context))
     except Exception as error:
-        return PluginFailure(
-            plugin=one.use,
-            version=one.kind.manifest.version,
-            operation=f"make {one.name}",
-            category="bug",
-            message=f"{one.kind.__name__} raised {type(error).__name__} as it was made.",
-            fix="Connect in `open`, not in `__init__`; report it to the plugin's author.",
+        return traced(
+            PluginFailure(
+                plugin=one.use,
+                version=one.kind.manifest.version,
+                operation=f"make {one.name}",
+                category="bug",
+                message=f"{one.kind.__name__} raised {type(error).__name__} as it was made.",
+                fix="Connect in `open`, not in `__init__`; report it to the plugin's author.",
+            )
         )
     return None
 
@@ -86,7 +95,7 @@ async def _open_flag_providers(
             async with asyncio.timeout(_OPEN_SECONDS):
                 await provider.open()
         except Exception as error:
-            failures[name] = error.failure if isinstance(error, PluginError) else _not_opened(provider, name, error)
+            failures[name] = _not_opened(instance, error)
         else:
             opened.append(provider)
     return opened, failures
@@ -100,15 +109,12 @@ async def close_flag_providers(opened: Iterable[FlagProvider[Any]]) -> None:
                 await provider.close()
 
 
-def _not_opened(provider: FlagProvider[Any], name: str, error: Exception) -> PluginFailure:
-    return PluginFailure(
-        plugin=provider.manifest.name,
-        version=provider.manifest.version,
-        operation=f"open {name}",
-        category="config" if isinstance(error, SetupError) else "remote",
-        message=error.message if isinstance(error, SetupError) else f"It does not open: {type(error).__name__}.",
-        fix=f"Check the settings of [connectors.{name}], and that the other side answers.",
-    )
+def _not_opened(instance: Instance, error: Exception) -> PluginFailure:
+    failure = failure_of(instance, f"open {instance.name}", error)
+    if isinstance(error, PluginError):
+        return failure
+    fix = f"Check the settings of [connectors.{instance.name}], and that the other side answers."
+    return replace(failure, category="config" if failure.category == "config" else "remote", fix=fix)
 
 
 class _State:

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 import gateway
 from gateway.app.logs import set_up_logs
 from gateway.cli.options import add_config_option
-from gateway.errors import GatewayError, OperatorError
+from gateway.errors import GatewayError, OperatorError, PluginError
 from gateway.settings import read_settings
 
 # One command a line: where it is, and what `--help` says of it. Only the one that is called is loaded, so that help
@@ -123,6 +123,10 @@ def main() -> None:
         click.secho(f"Error: {error.message}", fg="red", err=True, color=_colour())
         if error.hint:
             click.echo(error.hint, err=True)
+        if isinstance(error, PluginError):
+            from gateway.cli.plugins import about
+
+            click.echo(about(error.failure), err=True)
         sys.exit(2 if isinstance(error, OperatorError) else 1)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in ("gateway", "gateway_schema"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -11,11 +12,11 @@ from gateway.app.plugins import load_plugins
 from gateway.cli.options import json_option, print_json
 from gateway.cli.scaffold import new
 from gateway.cli.trying import attempt
-from gateway.errors import PluginFailure
+from gateway.errors import GatewayError, PluginFailure
 from gateway.plugin.checking import kinds_of
 from gateway.plugin.configuring import Configured, Plugged
 from gateway.plugin.host import Plugin, installed
-from gateway.settings import read_settings
+from gateway.settings import Settings, read_settings
 
 
 @click.command()
@@ -61,12 +62,15 @@ def check(instance: str | None, as_json: bool) -> None:
 
     With INSTANCE its settings are explained.
     """
-    plugged = load_plugins(read_settings(), refuse=False)
+    settings = read_settings()
+    plugged = load_plugins(settings, refuse=False)
     wanted = [one for one in plugged.instances if instance in (None, one.name)]
     if instance is not None and not wanted:
         known = ", ".join(one.name for one in plugged.instances) or "none"
         raise click.UsageError(f"No connector {instance!r} is configured. There are: {known}.")
     failures = [one.failure for one in wanted if one.failure is not None] if instance else plugged.failures
+    plugin_of = None if instance is None else wanted[0].use.partition(".")[0]
+    failures += [one for one in _clashes(plugged, settings) if plugin_of in (None, one.plugin)]
     if as_json:
         print_json({"ok": not failures, "failures": [asdict(failure) for failure in failures]})
     else:
@@ -75,10 +79,29 @@ def check(instance: str | None, as_json: bool) -> None:
         for failure in failures:
             click.secho(f"{failure.plugin}: {failure.message}", fg="red", err=True)
             click.echo(failure.fix, err=True)
+            click.echo(about(failure), err=True)
         if not failures:
             click.echo("Plugins and connectors are in order.")
     if failures:
         raise SystemExit(2)
+
+
+def _clashes(plugged: Plugged, settings: Settings) -> list[PluginFailure]:
+    """Of what plugins add to the schema, beside the contract's types if that loads: `contract check` says why not."""
+    added = plugged.host.graphql
+    if not added:
+        return []
+    from gateway.api.clashing import clashes
+    from gateway.api.schema import NO_CONTRACT, build_schema
+    from gateway.app.contracts import contract_folder
+    from gateway.contract import load_contract
+
+    contract = NO_CONTRACT
+    with suppress(GatewayError):
+        loaded = load_contract(contract_folder(settings))
+        build_schema(loaded)
+        contract = loaded
+    return clashes(contract, added)
 
 
 def _explain(one: Configured, plugged: Plugged) -> None:
@@ -91,6 +114,13 @@ def _explain(one: Configured, plugged: Plugged) -> None:
         needed = "required" if name in schema.get("required", ()) else f"default {field.get('default')!r}"
         shape = field.get("format") or field.get("type") or "see --json"
         click.echo(f"  {name:<24} {shape}, {needed}. {field.get('description', '')}".rstrip())
+
+
+def about(failure: PluginFailure) -> str:
+    """The rest of the record, in one line."""
+    version = f" {failure.version}" if failure.version else ""
+    again = ", tried again by itself" if failure.retryable else ""
+    return f"({failure.plugin}{version}, {failure.operation}: {failure.category}{again}; trace {failure.trace_id})"
 
 
 def _row(plugin: Plugin) -> tuple[str, str]:

@@ -1,37 +1,51 @@
-"""`plugin try`: one event through one destination, with everything that is said on the way, and without its secrets."""
+"""`plugin try`: one event through a destination, or one alert through a channel, with all that is said on the way, and
+without secrets."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import logging
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from gateway.app.plugins import load_plugins
-from gateway.clock import ServerClock, monotonic
+from gateway.cli.exchanges import HIDDEN, Telling
+from gateway.clock import ServerClock, monotonic, random_id
 from gateway.connectors.http import GuardedHttp
 from gateway.connectors.instances import Instance
-from gateway.errors import InvalidInput, PluginError
+from gateway.connectors.redaction import masked
+from gateway.errors import GatewayError, InvalidInput, PluginError
 from gateway.model.event import Event, JsonObject
 from gateway.model.identity import user_id_of
 from gateway.pipeline.messages import Origin, Unacceptable, read_message
-from gateway.plugin import Answer, Context, Delivered, Destination, Duplicate, HttpFailed, Item, Message, Skip
+from gateway.plugin import (
+    Alert,
+    AlertChannel,
+    AuthFailed,
+    Context,
+    Delivered,
+    Destination,
+    Duplicate,
+    HttpFailed,
+    Item,
+    Message,
+    Rejected,
+    Retry,
+    Severity,
+    Skip,
+    Throttled,
+    TooLarge,
+)
 from gateway.plugin.configuring import Configured
 from gateway.settings import read_settings
 from gateway.store.events import from_document
 
 _SECONDS = 60.0
-_BODY_CHARS = 2_000
-_HIDDEN = "********"
-_CREDENTIALS = re.compile(r"authorization|cookie|token|secret|signature|api[-_]?key|write[-_]?key", re.IGNORECASE)
 _SAMPLE: JsonObject = {
     "type": "track",
     "messageId": "a-sample",
@@ -46,9 +60,11 @@ _SAMPLE: JsonObject = {
 @click.option(
     "--event", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with one message."
 )
+@click.option("--resolved", is_flag=True, help="Of an alert channel: the alert is over, after it was raised.")
 @click.option("--dry-run", is_flag=True, help="Map the event, send nothing.")
-def attempt(instance: str, file: Path | None, dry_run: bool) -> None:
-    """Send one event to the destination INSTANCE: what it maps to, what is asked and answered, the result, the time.
+def attempt(instance: str, file: Path | None, resolved: bool, dry_run: bool) -> None:
+    """Send one event to the destination INSTANCE, or a made-up alert to the alert channel: what it maps to, what is
+    asked and answered, the result, the time.
 
     The event is a message in the form of /v1/track (a made-up one without --event); it is not stored. Secrets are
     masked. Exit code 1 when it did not get through.
@@ -57,11 +73,21 @@ def attempt(instance: str, file: Path | None, dry_run: bool) -> None:
     Examples:
       journey-gateway plugin try crm --event sample.json --dry-run
       journey-gateway plugin try crm --event sample.json
+      journey-gateway plugin try slack --resolved
     """
     configured = _configured(instance)
     clock = ServerClock()
-    event = _event(_SAMPLE if file is None else _json(file), configured.workspace, clock.now())
-    if not asyncio.run(_try(configured, event, clock, dry_run)):
+    assert configured.kind is not None
+    if issubclass(configured.kind, Destination):
+        if resolved:
+            raise click.UsageError(f"{instance} is a destination: --resolved is of alert channels.")
+        event = _event(_SAMPLE if file is None else _json(file), configured.workspace, clock.now())
+        good = asyncio.run(_Try(configured, clock, dry_run).event(event))
+    else:
+        if file is not None:
+            raise click.UsageError(f"{instance} is an alert channel: it gets a made-up alert, no --event.")
+        good = asyncio.run(_Try(configured, clock, dry_run).alert(resolved))
+    if not good:
         raise SystemExit(1)
 
 
@@ -73,8 +99,8 @@ def _configured(name: str) -> Configured:
     if (failure := found[name].failure) is not None:
         raise PluginError(failure)
     kind = found[name].kind
-    if kind is None or not issubclass(kind, Destination):
-        raise click.UsageError(f"{name} is no destination: nothing is sent to it.")
+    if kind is None or not issubclass(kind, Destination | AlertChannel):
+        raise click.UsageError(f"{name} is no destination and no alert channel: nothing is sent to it.")
     return found[name]
 
 
@@ -93,126 +119,118 @@ def _event(message: Any, workspace: str, now: int) -> Event:
         raise InvalidInput(f"The event cannot be taken: {error}") from None
 
 
-async def _try(configured: Configured, event: Event, clock: ServerClock, dry_run: bool) -> bool:
-    """Whether it got through (or would be sent)."""
-    assert configured.kind is not None
-    http = _Telling(GuardedHttp(configured.allow_hosts))
-    log = logging.getLogger(f"gateway.connectors.{configured.name}")
-    context = Context(configured.name, configured.workspace, http, _Forgetting(), clock, log)
-    connector: Destination[Any] = configured.kind(configured.config, context)  # type: ignore[assignment]
-    secrets = Instance(configured.name, configured.workspace, connector).secrets()
-    http.secrets = secrets
-    key = event.id.hex()
-    message = Message(key, "event", event.workspace, user_id_of(event.workspace, event.identity), event.at, event=event)
-    payload = connector.map(message)
-    if isinstance(payload, Skip):
-        click.echo(f"Skipped: {payload.reason}")
-        return True
-    click.echo(f"Payload (key {key}):")
-    click.echo(masked(json.dumps(payload, indent=2, ensure_ascii=False), secrets))
-    if dry_run:
-        click.echo("Nothing was sent (--dry-run).")
-        return True
-    try:
-        async with asyncio.timeout(_SECONDS):
-            return await _send(connector, Item(message, payload), secrets)
-    except TimeoutError:
-        click.echo(f"\nNo result within {_SECONDS:g} s.")
-        return False
-    finally:
-        await connector.close()
-        await http.close()
+def _alert(configured: Configured, now: int) -> Alert:
+    return Alert(
+        id=random_id(),
+        workspace=configured.workspace,
+        key=f"connector/{configured.name}",
+        severity=Severity.WARNING,
+        title="A sample of an alert",
+        text=f"`plugin try {configured.name}` sent it: nothing is wrong.",
+        hint="Nothing has to be done.",
+        about=("connector", configured.name),
+        first_at=now,
+        last_at=now,
+    )
 
 
-async def _send(connector: Destination[Any], item: Item, secrets: Collection[str]) -> bool:
-    began = monotonic()
-    try:
-        await connector.open()
-        results: Any = await connector.send([item])
-    except HttpFailed as failed:
-        said, good = f"no answer: {failed.reason}", False
-    except PluginError:
-        raise
-    except Exception as error:
-        said, good = f"the connector raised {type(error).__name__}: {error}", False
-    else:
-        (result,) = results
-        fields = ", ".join(f"{name}={value!r}" for name, value in asdict(result).items() if value is not None)
-        said, good = f"{type(result).__name__}({fields})", isinstance(result, Delivered | Duplicate)
-    click.echo(f"\nResult: {masked(said, secrets)}")
-    click.echo(f"Time: {(monotonic() - began) * 1000:.0f} ms")
-    return good
+class _Try:
+    """One connector, alone with its network."""
 
+    def __init__(self, configured: Configured, clock: ServerClock, dry_run: bool) -> None:
+        assert configured.kind is not None
+        self._configured, self._clock, self._dry_run = configured, clock, dry_run
+        self._http = Telling(GuardedHttp(configured.allow_hosts))
+        log = logging.getLogger(f"gateway.connectors.{configured.name}")
+        context = Context(configured.name, configured.workspace, self._http, _OwnState(), clock, log)
+        self._connector: Any = configured.kind(configured.config, context)
+        self._secrets: Collection[str] = Instance(configured.name, configured.workspace, self._connector).secrets()
+        self._http.secrets = self._secrets
 
-class _Telling:
-    """An HTTP client that prints what it sends and gets, secrets masked."""
+    async def event(self, event: Event) -> bool:
+        """Whether it got through (or would be sent)."""
+        key = event.id.hex()
+        user = user_id_of(event.workspace, event.identity)
+        message = Message(key, "event", event.workspace, user, event.at, event=event)
+        payload = self._connector.map(message)
+        if isinstance(payload, Skip):
+            self._say(f"Skipped: {payload.reason}")
+            return True
+        self._say(f"Payload (key {key}):\n{json.dumps(payload, indent=2, ensure_ascii=False)}")
+        return await self._sent(self._connector.send, [Item(message, payload)])
 
-    def __init__(self, http: GuardedHttp) -> None:
-        self._http = http
-        self.secrets: Collection[str] = ()
+    async def alert(self, resolved: bool) -> bool:
+        """Whether it got through (or would be told), and that it is over if it is to be."""
+        alert = _alert(self._configured, self._clock.now())
+        self._say(f"Alert ({alert.id}):\n{json.dumps(asdict(alert), indent=2, ensure_ascii=False)}")
+        over = replace(alert, resolved_at=self._clock.now())
+        return await self._sent(self._connector.notify, alert, *((over,) if resolved else ()))
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
-        json: Any = None,
-        form: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        seconds: float | None = None,
-    ) -> Answer:
-        """As `gateway.plugin.Http`."""
-        asked = "" if not params else f"  {dict(params)}"
-        self._say(f"\n> {method} {url}{asked}")
-        self._say_headers(">", headers or {})
-        body = content if content is not None else _written(form if json is None else json)
-        self._say_body(">", body)
-        answer = await self._http.request(
-            method, url, headers=headers, params=params, json=json, form=form, content=content, seconds=seconds
-        )
-        self._say(f"< HTTP {answer.status}")
-        self._say_headers("<", answer.headers)
-        self._say_body("<", answer.body)
-        return answer
+    async def _sent(self, call: Callable[[Any], Awaitable[Any]], *given: Any) -> bool:
+        if self._dry_run:
+            self._say("Nothing was sent (--dry-run).")
+            return True
+        try:
+            async with asyncio.timeout(_SECONDS):
+                if not await self._one(self._connector.open(), "open"):
+                    return False
+                for one in given:
+                    if not await self._one(call(one), call.__name__):
+                        return False
+                return True
+        except TimeoutError:
+            self._say(f"\nNo result within {_SECONDS:g} s.")
+            return False
+        finally:
+            await self._connector.close()
+            await self._http.close()
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.close()
+    async def _one(self, called: Awaitable[Any], operation: str) -> bool:
+        began = monotonic()
+        try:
+            found = await self._within(called)
+            if operation == "open":
+                return True
+            said, good = _result(found)
+        except HttpFailed as failed:
+            said, good = f"no answer: {failed.reason}", False
+        except (GatewayError, TimeoutError):
+            raise
+        except Exception as error:
+            said, good = f"{operation} raised {type(error).__name__}: {error}", False
+        self._say(f"\nResult: {said}")
+        self._say(f"Time: {(monotonic() - began) * 1000:.0f} ms")
+        return good
+
+    async def _within(self, called: Awaitable[Any]) -> Any:
+        """Its own errors go on without secrets."""
+        try:
+            return await called
+        except PluginError as error:
+            message = masked(error.failure.message, self._secrets, HIDDEN)
+            raise PluginError(replace(error.failure, message=message)) from None
 
     def _say(self, text: str) -> None:
-        click.echo(masked(text, self.secrets))
-
-    def _say_headers(self, mark: str, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
-            self._say(f"{mark} {name}: {_HIDDEN if _CREDENTIALS.search(name) else value}")
-
-    def _say_body(self, mark: str, body: bytes) -> None:
-        text = masked(body.decode("utf-8", "replace"), self.secrets)
-        if text:
-            more = f" … {len(text):,} characters in all" if len(text) > _BODY_CHARS else ""
-            click.echo(f"{mark} {text[:_BODY_CHARS]}{more}")
+        click.echo(masked(text, self._secrets, HIDDEN))
 
 
-class _Forgetting:
+def _result(found: Any) -> tuple[str, bool]:
+    """What the one result says, and whether it got through."""
+    result = found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
+    if not isinstance(result, Delivered | Duplicate | Retry | Throttled | Rejected | AuthFailed | TooLarge):
+        return f"{type(found).__name__}, which is no result", False
+    fields = ", ".join(f"{name}={value!r}" for name, value in asdict(result).items() if value is not None)
+    return f"{type(result).__name__}({fields})", isinstance(result, Delivered | Duplicate)
+
+
+class _OwnState:
     """State for one try."""
 
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
     async def get(self, key: str) -> Any:
-        return None
+        return self._values.get(key)
 
     async def put(self, key: str, value: Any) -> None:
-        return None
-
-
-def _written(value: Any) -> bytes:
-    return b"" if value is None else json.dumps(value, ensure_ascii=False).encode()
-
-
-def masked(text: str, secrets: Collection[str]) -> str:
-    """The text without these secrets, as they are, in an address, in JSON, or in base64 (alone, or as a user name)."""
-    for secret in secrets:
-        encoded = [base64.b64encode(form.encode()).decode() for form in (secret, f"{secret}:")]
-        for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], *encoded}:
-            text = text.replace(form, _HIDDEN)
-    return text
+        self._values[key] = value

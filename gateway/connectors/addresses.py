@@ -16,15 +16,42 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: A host name and a port to addresses as text.
 Resolver: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
 
-#: What Python does not know to be anything but public.
-_MORE_PRIVATE = (
-    ipaddress.ip_network("168.63.129.16/32"),  # Azure's own, metadata among it
-    ipaddress.ip_network("192.0.0.0/24"),
-    ipaddress.ip_network("198.18.0.0/15"),
-    ipaddress.ip_network("fec0::/10"),
+#: The special-purpose registries of IANA (iana-ipv4-special-registry, iana-ipv6-special-registry): each range that is
+#: not within another, and what else is nobody's server. Those called globally reachable are here too: anycast relays
+#: and sinks of DNS, where no API is. Python's `is_global` knows fewer, and another number of them in each version.
+_SPECIAL = tuple(
+    ipaddress.ip_network(one)
+    for one in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private use
+        "100.64.0.0/10",  # shared, behind a carrier
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # Azure's own, metadata among it; in no registry
+        "169.254.0.0/16",  # link local, clouds' metadata among it
+        "172.16.0.0/12",  # private use
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # 6to4 relay anycast, deprecated; 6a44
+        "192.168.0.0/16",  # private use
+        "192.175.48.0/24",  # AS112
+        "198.18.0.0/15",  # benchmarking
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, limited broadcast
+        "2001::/23",  # protocol assignments: Teredo, benchmarking, AMT, AS112, ORCHID, DRIP
+        "2001:db8::/32",  # documentation
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
 )
+#: All that is given to anybody in IPv6. Outside are loopback, discard-only, SRv6, unique and link local, multicast, and
+#: the local NAT64 prefix, in which an IPv4 address may stand at several places.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Forbidden(Exception):
@@ -70,9 +97,9 @@ class Guard:
 
 
 def _is_public(address: Address) -> bool:
-    if not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
-    return not any(address in network for network in _MORE_PRIVATE if network.version == address.version)
+    return not any(address in network for network in _SPECIAL if network.version == address.version)
 
 
 def _inner(address: Address) -> Address | None:
@@ -81,12 +108,9 @@ def _inner(address: Address) -> Address | None:
         return None
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    packed = address.packed
     if address in _SIX_TO_FOUR:
-        return ipaddress.IPv4Address(packed[2:6])
-    if any(address in network for network in _NAT64) or (packed[:12] == bytes(12) and packed[12:] > bytes(3) + b"\1"):
-        return ipaddress.IPv4Address(packed[12:])
-    return None
+        return ipaddress.IPv4Address(address.packed[2:6])
+    return ipaddress.IPv4Address(address.packed[12:]) if address in _NAT64 else None
 
 
 async def resolve(host: str, port: int) -> list[str]:

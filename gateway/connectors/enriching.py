@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.connectors.failing import failure_of
 from gateway.connectors.instances import Instance
 from gateway.plugin import Enriched, Enricher, Found
 
@@ -138,5 +139,5 @@ class Enrichments:
     def _say(self, operation: str, error: Exception) -> None:
         log.warning(
             "enricher failed",
-            extra={"instance": self._instance.name, "operation": operation, "error": type(error).__name__},
+            extra={"instance": self._instance.name, **failure_of(self._instance, operation, error).log_fields()},
         )

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.clock import Clock, random_between
+from gateway.connectors.failing import failure_of
 from gateway.connectors.instances import Instance
-from gateway.connectors.redaction import reason_of
 from gateway.connectors.responses import as_message
 from gateway.connectors.threads import Blocked, Late
 from gateway.connectors.webhooks import source_of
@@ -35,7 +35,6 @@ _STATE = "pull"
 _IDLE_SECONDS = 1.0
 #: Failures in a row that are worth an alert; what has to be mended is at once.
 _ALERT_FAILURES = 3
-_FIX = "Look whether the other side is up; it is tried again meanwhile."
 
 
 class Pulls:
@@ -111,10 +110,10 @@ class _Pull:
     async def _failed(self, error: Exception, failures: int, wait: float) -> None:
         """Tell it; what does not pass by itself, or has not passed, raises an alert."""
         name = self._instance.name
-        why, fix, lasts = _why(error)
-        why = reason_of(why, secrets=self._instance.secrets())
-        log.warning("pull failed", extra={"instance": name, "reason": why, "fix": fix, "again_seconds": round(wait)})
-        if lasts or failures >= _ALERT_FAILURES:
+        failure = failure_of(self._instance, "read", error)
+        extra = {"instance": name, "again_seconds": round(wait), **failure.log_fields()}
+        log.warning("pull failed", extra=extra)
+        if _lasts(error) or failures >= _ALERT_FAILURES:
             self._alerted = True
             with suppress(GatewayError):
                 await self._alerts.raise_alert(
@@ -123,8 +122,8 @@ class _Pull:
                     self._clock,
                     severity=Severity.WARNING,
                     title=f"{name} brings nothing",
-                    text=why,
-                    hint=fix,
+                    text=failure.message,
+                    hint=failure.fix,
                     about=("connector", name),
                 )
 
@@ -155,12 +154,8 @@ class _Pull:
         return page.more
 
 
-def _why(error: Exception) -> tuple[str, str, bool]:
-    """What went wrong and what to do, without what a stranger's exception says; whether somebody has to mend it."""
+def _lasts(error: Exception) -> bool:
+    """Whether somebody has to mend it."""
     if isinstance(error, PluginError):
-        return error.failure.message, error.failure.fix, error.failure.category in ("auth", "config")
-    if isinstance(error, HttpFailed):
-        return error.reason, _FIX, error.final
-    if isinstance(error, GatewayError):
-        return error.message, error.hint or _FIX, False
-    return f"read ended with {type(error).__name__}", _FIX, False
+        return error.failure.category in ("auth", "config")
+    return isinstance(error, HttpFailed) and error.final

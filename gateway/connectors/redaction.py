@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
+from urllib.parse import quote
 
 _REASON_CHARS = 300
 _EXCERPT_CHARS = 1_000
@@ -13,6 +15,8 @@ _DEPTH = 5
 _ENTRIES = 40
 _NAME_CHARS = 48
 _LEAST_CHARS = 3
+#: So much of a secret at the end of a text that was cut there is hidden too; and a part of base64 that short is none.
+_LEAST_CUT = 6
 _HIDDEN = "[…]"
 _PERSONAL = re.compile(
     r"[\w.+%-]+@[\w-]+(\.[\w-]+)+"  # an address
@@ -26,11 +30,35 @@ _PERSONAL = re.compile(
 
 def reason_of(said: str, payload: Any = None, secrets: Collection[str] = ()) -> str:
     """What a destination said, without secrets, without what it was sent, and without what looks like either."""
-    text = " ".join(said.split())
-    hidden = {value for value in _texts(payload) if len(value) >= _LEAST_CHARS} | {one for one in secrets if one}
-    for value in sorted(hidden, key=len, reverse=True):
+    text = masked(" ".join(said.split()), secrets)
+    for value in sorted({one for one in _texts(payload) if len(one) >= _LEAST_CHARS}, key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
     return _PERSONAL.sub(_HIDDEN, text)[:_REASON_CHARS]
+
+
+def masked(text: str, secrets: Collection[str], sign: str = _HIDDEN) -> str:
+    """The text without these secrets: as they are, in an address, in JSON, or in base64, wherever in it they stand; and
+    without the beginning of one where the text was cut."""
+    forms = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
+    for form in forms:
+        text = text.replace(form, sign)
+    for form in forms:
+        for size in range(len(form) - 1, _LEAST_CUT - 1, -1):
+            if text.endswith(form[:size]):
+                return text[:-size] + sign
+    return text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield from (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])
+    for text in (secret, f"{secret}:"):
+        yield base64.b64encode(text.encode()).decode()
+    # Behind a user's name it begins at another place of base64's groups of three.
+    for before in range(3):
+        whole = bytes(before) + secret.encode()
+        encoded = base64.b64encode(whole).decode()
+        if len(inner := encoded[(before * 8 + 5) // 6 : len(whole) * 8 // 6]) >= _LEAST_CUT:
+            yield inner
 
 
 def excerpt_of(payload: Any) -> str:

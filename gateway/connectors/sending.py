@@ -14,7 +14,7 @@ from gateway.connectors.instances import Instance
 from gateway.connectors.limits import Patience, TokenBucket
 from gateway.connectors.outcomes import Dead, Done, Failed, Outcome, Untouched, Weather
 from gateway.connectors.pieces import Id, Piece
-from gateway.connectors.redaction import reason_of
+from gateway.connectors.redaction import masked, reason_of
 from gateway.connectors.threads import Blocked, Late
 from gateway.plugin import (
     AlertChannel,
@@ -168,7 +168,7 @@ class Sender:
                 split.append(one)
             elif isinstance(result, Rejected | TooLarge):
                 code = result.code if isinstance(result, Rejected) else "too_large"
-                outcomes[one.id] = Dead(code[:40], self._said(result.reason, one))
+                outcomes[one.id] = Dead(masked(code, self._secrets)[:40], self._said(result.reason, one))
             elif whole:
                 held.add(one.queue)
             else:

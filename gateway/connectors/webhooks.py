@@ -10,7 +10,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.connectors.failing import failure_of
 from gateway.connectors.instances import Instance
+from gateway.connectors.redaction import reason_of
 from gateway.connectors.responses import as_message
 from gateway.connectors.threads import Blocked, Late
 from gateway.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
@@ -49,7 +51,9 @@ class Webhooks:
         verified = await self._asked(instance, "verify", lambda: source.verify(request))
         if not isinstance(verified, Verified):
             reason = verified.reason if isinstance(verified, Denied) else "verify answers neither yes nor no"
-            log.warning("webhook refused", extra={"instance": name, "reason": reason})
+            log.warning(
+                "webhook refused", extra={"instance": name, "reason": reason_of(reason, secrets=instance.secrets())}
+            )
             raise Unauthenticated("The request is not signed as it should be.", hint="Check the secret on both sides.")
         rows = await self._asked(instance, "parse", lambda: list(source.parse(request)))
         messages = [self._identified(as_message(row), verified, request, at) for at, row in enumerate(rows or ())]
@@ -78,11 +82,8 @@ class Webhooks:
             raise self._failed(instance, operation, error) from error
 
     def _failed(self, instance: Instance, operation: str, error: Exception) -> Unavailable:
-        # Its text may hold what was sent.
-        log.error(
-            "webhook not taken",
-            extra={"instance": instance.name, "operation": operation, "error": type(error).__name__},
-        )
+        failure = failure_of(instance, operation, error)
+        log.error("webhook not taken", extra={"instance": instance.name, **failure.log_fields()})
         return Unavailable("The connector failed.", hint="Send it again later.", retry_after=30)
 
     def _identified(self, message: JsonObject, verified: Verified, request: RawRequest, at: int) -> JsonObject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.errors import PluginError, PluginFailure
@@ -20,6 +21,7 @@ from gateway.plugin.connectors import (
     PullSource,
     WebhookSource,
 )
+from gateway.plugin.failures import refused
 from gateway.plugin.hooks import GraphqlFields
 
 #: The kinds by the word that people use for them.
@@ -72,24 +74,41 @@ def check_connector(plugin: str, connector: object, known: Mapping[str, type[Con
     return connector
 
 
-def check_graphql(fields: GraphqlFields, others: Sequence[GraphqlFields]) -> GraphqlFields:
-    """The fields, if their prefix is theirs alone. Raises PluginError."""
+def check_graphql(plugin: str, fields: object, others: Sequence[GraphqlFields]) -> GraphqlFields:
+    """The fields with their plugin, if their prefix is theirs alone. Raises PluginError."""
+    if not isinstance(fields, GraphqlFields):
+        said = f"register_graphql returned {type(fields).__name__}."
+        raise _refused(plugin, "", said, "Return gateway.plugin.GraphqlFields.")
     if not fields.prefix.isidentifier() or not fields.prefix[0].islower():
         fix = "A prefix is a name such as `acme`."
-        raise _refused(fields.prefix, "", f"{fields.prefix!r} cannot begin the names of fields.", fix)
+        raise _refused(plugin, "", f"{fields.prefix!r} cannot begin the names of fields.", fix)
+    prefix = _camel(fields.prefix)
     for other in others:
-        if fields.prefix.startswith(other.prefix) or other.prefix.startswith(fields.prefix):
-            said = f"Its prefix {fields.prefix!r} and {other.prefix!r} of another plugin clash."
-            raise _refused(fields.prefix, "", said, "Choose another prefix.")
+        theirs = _camel(other.prefix)
+        if prefix.startswith(theirs) or theirs.startswith(prefix):
+            said = f"Its prefix {fields.prefix!r} and {other.prefix!r} of the plugin {other.plugin} clash."
+            fix = f"Choose another prefix in {plugin} or in {other.plugin}, or use only one of them."
+            raise _refused(plugin, "", said, fix)
     for kind in (fields.query, fields.user):
-        for name, _ in inspect.getmembers(kind) if kind is not None else ():
-            if not name.startswith("_") and not name.startswith(fields.prefix):
+        for name, member in inspect.getmembers(kind) if kind is not None else ():
+            shown = getattr(member, "graphql_name", None) or _camel(name)
+            if not name.startswith("_") and not (name.startswith(fields.prefix) and shown.startswith(prefix)):
                 fix = f"Begin its name with {fields.prefix!r}."
-                raise _refused(fields.prefix, "", f"The field {name} does not have the plugin's prefix.", fix)
-    return fields
+                raise _refused(plugin, "", f"The field {shown} does not have the plugin's prefix.", fix)
+    for one in fields.types:
+        if not one.__name__.lower().startswith(prefix.lower()):
+            fix = f"Begin its name with {prefix[0].upper()}{prefix[1:]}."
+            raise _refused(plugin, "", f"The type {one.__name__} does not have the plugin's prefix.", fix)
+    return replace(fields, plugin=plugin)
+
+
+def _camel(name: str) -> str:
+    """As GraphQL shows it: `acme_contact` is acmeContact."""
+    first, *rest = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
 def _refused(plugin: str, version: str, message: str, fix: str) -> PluginError:
-    return PluginError(
+    return refused(
         PluginFailure(plugin=plugin, version=version, operation="register", category="bug", message=message, fix=fix)
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gateway.configuration import Tables
 from gateway.errors import PluginFailure, SetupError
 from gateway.plugin.configuration import Config, secrets_in
 from gateway.plugin.connectors import Connector
+from gateway.plugin.failures import traced
 from gateway.plugin.host import Host
 
 #: What every instance may have beside its connector's own settings.
@@ -60,12 +61,43 @@ class Plugged:
         return (one for one in self.instances if one.workspace == workspace)
 
 
+def check_workspaces(plugged: Plugged, tables: Tables, known: Collection[str]) -> Plugged:
+    """The same, with a failure for each instance whose workspace there is not. While there is none at all, as before
+    `init`, nobody can be wrong."""
+    if not known:
+        return plugged
+    instances = (
+        one
+        if one.failure is not None or one.workspace in known
+        else replace(one, failure=_no_workspace(one, tables, known))
+        for one in plugged.instances
+    )
+    return replace(plugged, instances=tuple(instances))
+
+
+def _no_workspace(one: Configured, tables: Tables, known: Collection[str]) -> PluginFailure:
+    said = f"{one.name}.workspace: there is no workspace {one.workspace!r}."
+    place = tables.place("connectors", one.name, "workspace") or tables.place(one.name, "workspace")
+    close = difflib.get_close_matches(one.workspace, known, n=1)
+    meant = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
+    return traced(
+        PluginFailure(
+            plugin=one.use,
+            version="" if one.kind is None else one.kind.manifest.version,
+            operation=f"configure {one.name}",
+            category="config",
+            message=f"{place}: {said}" if place else said,
+            fix=f"{meant} Or make it with `journey-gateway init {one.workspace}`, and restart.",
+        )
+    )
+
+
 def plugins_named(tables: Tables) -> list[str]:
     """Plugins that the enabled instances use: what stands before the point of `use`."""
     return [
         use.partition(".")[0]
         for name, table in tables.values.items()
-        if isinstance(use := table.get("use", name), str) and table.get("enabled", True) is not False
+        if isinstance(use := table.get("use", name), str) and use and table.get("enabled", True) is not False
     ]
 
 
@@ -81,7 +113,7 @@ def configure(tables: Tables, host: Host) -> list[Configured]:
 def _configure(name: str, table: Mapping[str, Any], tables: Tables, host: Host) -> Configured:
     use, workspace = table.get("use", name), table.get("workspace", WORKSPACE)
     base = Configured(
-        name, workspace if isinstance(workspace, str) else WORKSPACE, use if isinstance(use, str) else "?"
+        name, workspace if isinstance(workspace, str) else WORKSPACE, use if isinstance(use, str) and use else "?"
     )
 
     def failed(message: str, fix: str, *path: str, version: str = "") -> Configured:
@@ -90,7 +122,7 @@ def _configure(name: str, table: Mapping[str, Any], tables: Tables, host: Host) 
         failure = PluginFailure(
             plugin=base.use, version=version, operation=f"configure {name}", category="config", message=said, fix=fix
         )
-        return Configured(base.name, base.workspace, base.use, failure=failure)
+        return Configured(base.name, base.workspace, base.use, failure=traced(failure))
 
     if not _NAME.match(name):
         return failed(f"{name!r} cannot be the name of a connector.", "Use a-z, 0-9, _ and -, a letter first.")
@@ -170,9 +202,12 @@ def _said(error: ValidationError, model: type[Config], name: str) -> tuple[str, 
         first = first or path
         message = problem["msg"].removeprefix("Value error, ").rstrip(".")
         if problem["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(path[-1], model.model_fields, n=1)
-            meant = f"did you mean {close[0]}?" if close else f"it has {', '.join(model.model_fields) or 'none'}"
+            known = _fields_at(model, path[:-1])
+            close = difflib.get_close_matches(path[-1], known, n=1)
+            meant = f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
             message = f"unknown key; {meant}"
+        elif problem["type"] == "string_type":
+            message = "it must be a text, in quotes"
         elif problem["type"] == "missing":
             message = "missing"
         elif problem["type"] == "string_pattern_mismatch" and (field := model.model_fields.get(path[0])):
@@ -180,3 +215,19 @@ def _said(error: ValidationError, model: type[Config], name: str) -> tuple[str, 
             message = f"it does not have the form of what it is{f': {said}' if said else ''}"
         sentences.append(f"{'.'.join((name, *path))}: {message}{'' if message.endswith('?') else '.'}")
     return " ".join(sentences), first
+
+
+def _fields_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    """The keys that a table of the configuration may have, at any depth."""
+    for name in path:
+        field = model.model_fields.get(name)
+        # The key of a mapping is no field: the table below it is still of the same kind.
+        found = None if field is None else _model_in(field.annotation)
+        model = found or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)

@@ -29,12 +29,14 @@ class GraphqlFields:
     Every field's name begins with `prefix`, and so do the names of the types they return. Each may be null: it is when
     its resolver raises or takes longer than five seconds. Resolvers run in a thread of their plugin's, with the API's
     object as `self`: `user_of(self)` is whose field of `user` it is, `enriched` tells what an enricher knows.
+    The gateway sets `plugin`.
     """
 
     prefix: str
     query: type[Any] | None = None
     user: type[Any] | None = None
     types: tuple[type[Any], ...] = field(default=())
+    plugin: str = ""
 
 
 @hookspec

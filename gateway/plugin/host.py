@@ -28,6 +28,7 @@ from gateway.errors import PluginError, PluginFailure, SetupError
 from gateway.plugin import hooks
 from gateway.plugin.checking import check_connector, check_graphql
 from gateway.plugin.connectors import Connector
+from gateway.plugin.failures import refused, traced
 from gateway.plugin.hooks import PROJECT, GraphqlFields
 
 log = logging.getLogger("gateway.plugins")
@@ -223,7 +224,7 @@ class Host:
         for owner, function in self._functions("register_graphql"):
             if owner is plugin:
                 fields = self._call(plugin, "register_graphql", function)
-                plugin.graphql = check_graphql(fields, self.graphql)
+                plugin.graphql = check_graphql(plugin.name, fields, self.graphql)
         if not plugin.version and plugin.connectors:
             plugin.version = plugin.connectors[0].manifest.version
 
@@ -308,7 +309,7 @@ def _place(function: Any) -> str:
 
 
 def _wrong(plugin: Plugin, operation: str, message: str, fix: str) -> PluginError:
-    return PluginError(
+    return refused(
         PluginFailure(
             plugin=plugin.name, version=plugin.version, operation=operation, category="bug", message=message, fix=fix
         )
@@ -323,12 +324,14 @@ def _cannot_choose(name: str, candidates: list[_Found], available: Iterable[str]
         close = difflib.get_close_matches(name, available, n=1)
         message = "No plugin of this name is installed."
         fix = f"Did you mean {close[0]}?" if close else "Install its package, or take the name out of the settings."
-    return PluginFailure(plugin=name, version="", operation="import", category="config", message=message, fix=fix)
+    return traced(
+        PluginFailure(plugin=name, version="", operation="import", category="config", message=message, fix=fix)
+    )
 
 
 def _failure(plugin: Plugin, operation: str, error: BaseException) -> PluginFailure:
     if isinstance(error, PluginError):
-        return error.failure
+        return traced(error.failure)
     if isinstance(error, _Late):
         message = f"It has not come to an end within {HOOK_SECONDS:g} s."
         fix = "It must not wait or work there: what takes time belongs into `open`."
@@ -342,13 +345,15 @@ def _failure(plugin: Plugin, operation: str, error: BaseException) -> PluginFail
         # What the exception says is the plugin's own text, which may hold anything: its kind and place are enough.
         message, fix = f"{type(error).__name__} in {_where(error)}", "Report it to the plugin's author."
         category = "bug"
-    return PluginFailure(
-        plugin=plugin.name,
-        version=plugin.version,
-        operation=operation,
-        category=category,  # type: ignore[arg-type]
-        message=message,
-        fix=fix,
+    return traced(
+        PluginFailure(
+            plugin=plugin.name,
+            version=plugin.version,
+            operation=operation,
+            category=category,  # type: ignore[arg-type]
+            message=message,
+            fix=fix,
+        )
     )
 
 

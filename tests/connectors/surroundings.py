@@ -8,11 +8,15 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.clock import FrozenClock
 from gateway.plugin import Answer, Connector, Context, FlagContext, FlagProvider, FlagResult
 from tests.pace import PATIENCE
+
+#: The plugins that are kept here.
+OURS = tuple(sorted(path.parent.name for path in Path(__file__).parents[2].glob("plugins/*/README.md")))
 
 T = TypeVar("T", bound=Connector[Any])
 _inside: ContextVar[list[asyncio.Task[Any]] | None] = ContextVar("inside", default=None)

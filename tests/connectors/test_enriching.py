@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ class Crm(Enricher[Empty]):
         self.asked: list[list[str]] = []
         self.fails = False
         self.hangs = False
+        self.blocks: threading.Event | None = None
 
     async def check(self) -> Health:
         return Health(True)
@@ -39,6 +41,8 @@ class Crm(Enricher[Empty]):
 
     async def lookup(self, keys: Sequence[str]) -> Mapping[str, Found]:
         self.asked.append(list(keys))
+        if self.blocks is not None:
+            self.blocks.wait(30)
         if self.hangs:
             await asyncio.sleep(30)
         if self.fails:
@@ -103,6 +107,21 @@ async def test_a_query_waits_no_longer_than_the_deadline(enrichments: Enrichment
     crm(enrichments).hangs = True
     (found,) = await ask(enrichments, "a1")
     assert found.status == "unavailable"
+
+
+async def test_one_that_blocks_its_thread_holds_up_no_query_and_no_loop(enrichments: Enrichments) -> None:
+    free = crm(enrichments).blocks = threading.Event()
+    try:
+        asking = asyncio.create_task(ask(enrichments, "a1"))
+        turns = 0
+        while not asking.done():  # the gateway's loop goes on
+            turns += 1
+            await asyncio.sleep(0.01)
+        assert turns > 1
+        assert [one.status for one in await asking] == ["unavailable"]
+        assert [one.status for one in await ask(enrichments, "a2")] == ["unavailable"]
+    finally:
+        free.set()
 
 
 async def test_what_was_stale_for_long_is_forgotten(enrichments: Enrichments) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from gateway.store.connector_states import ConnectorStates
 from gateway.store.database import Database
 from gateway.store.events import Events
 from gateway.store.quarantine import Quarantine
-from tests.connectors.delivering import Empty, context
+from tests.connectors.delivering import Empty, context, until
 
 
 class Forms(PullSource[Empty]):
@@ -98,6 +99,38 @@ async def test_a_failing_source_is_said_to_whoever_pulls(pull: _Pull, error: Exc
     pull._instance.connector.broken = error  # type: ignore[attr-defined]
     with pytest.raises(type(error)):
         await pull.pull()
+
+
+class Blocking(Forms):
+    """Waits without letting go of its thread."""
+
+    freed = threading.Event()
+
+    async def read(self, state: Any) -> Page:
+        self.freed.wait(30)
+        return await super().read(state)
+
+
+async def test_a_source_that_blocks_is_given_up_and_reads_on_once_it_is_free(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.connectors.pulling.PAGE_SECONDS", 0.2)
+    await collections.prepare(database)
+    intake = Intake(Events(database), Quarantine(database), ServerClock())
+    instance = Instance("forms", "w", Blocking(Empty(), context("forms")))
+    pull = _Pull(instance, intake, ConnectorStates(database), ServerClock(), lambda *of: True, Alerts(database))
+    try:
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await pull.pull()
+        Blocking.freed.set()
+        await until(lambda: not instance.thread.blocked)
+        monkeypatch.setattr("gateway.connectors.pulling.PAGE_SECONDS", 60.0)
+        assert await pull.pull() is True
+        assert await count(database) == 3
+    finally:
+        Blocking.freed.set()
+        await instance.close()
 
 
 def refused(category: str) -> PluginError:

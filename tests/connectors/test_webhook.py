@@ -148,3 +148,16 @@ def test_a_new_secret_is_one_of_the_library() -> None:
     assert first != second
     assert len(base64.b64decode(first.removeprefix("whsec_"))) == 32
     assert Library(first).sign("a", datetime.fromtimestamp(1, UTC), "b").startswith("v1,")
+
+
+@pytest.mark.parametrize(
+    "url", ["https:// a.example", "https://", "ftp://a.example", "https://me:pw@a.example", "a.example"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="an address begins with"):
+        Webhook.Config.model_validate({**OUT, "url": url})
+
+
+@pytest.mark.parametrize("url", ["https://a.example", "http://10.0.0.7:8080/in?x=1&y=a@b", "https://a.example?k=1"])
+def test_what_is_an_address_is_taken(url: str) -> None:
+    assert Webhook.Config.model_validate({**OUT, "url": url}).model_dump()["url"] == url

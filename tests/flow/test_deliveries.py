@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+from collections.abc import Callable
 
 import pytest
 
 from gateway.store.database import connect
 from gateway.store.deliveries import Deliveries, Standing
 from gateway.store.lane_items import Changes, DeadLetter, LaneItem
-from tests.flow.conftest import RunningGateway
+from gateway.testing import FaultServer, Received, Reply
+from tests.connectors.delivering import until
+from tests.flow.conftest import RunningGateway, free_port
 
 AT = 1_795_255_200_000
 
@@ -69,3 +73,64 @@ async def test_a_span_of_the_log_needs_its_bounds(operator: RunningGateway) -> N
     done = await asyncio.to_thread(operator.command, "deliveries", "replay", "--log", check=False)
     assert done.returncode == 2
     assert "--log needs --destination" in done.stderr
+
+
+async def test_what_was_refused_is_sent_again_by_a_running_gateway(
+    gateway_environment: dict[str, str], fault_server: FaultServer
+) -> None:
+    """From the door through a refusal to the command, and to the other side under the same key."""
+    hook = {
+        "USE": "webhook",
+        "URL": f"{fault_server.url}/in",
+        "SECRET": "env:HOOK_SECRET",
+        "ALLOW_HOSTS": '["127.0.0.1"]',
+        "JOURNEYS": "false",
+    }
+    environment = gateway_environment | {"HOOK_SECRET": "whsec_" + base64.b64encode(b"h" * 32).decode()}
+    environment |= {f"GATEWAY_CONNECTORS__HOOK__{name}": value for name, value in hook.items()}
+    gateway = RunningGateway(environment, free_port())
+    fault_server.answer = lambda request: Reply(422)
+    await asyncio.to_thread(gateway.set_up)
+    try:
+        await _sent_again(gateway, fault_server)
+    finally:
+        await asyncio.to_thread(gateway.stop)
+
+
+async def _sent_again(gateway: RunningGateway, server: FaultServer) -> None:
+    def listed() -> dict[str, int]:
+        (place,) = json.loads(gateway.command("deliveries", "list", "--json").stdout)["destinations"]
+        return {name: place[name] for name in ("dead", "pending", "behind")}
+
+    def posts() -> list[Received]:
+        return [one for one in server.requests if one.method == "POST"]
+
+    def replayed(*arguments: str) -> Callable[[], str]:
+        return lambda: gateway.command("deliveries", "replay", "--destination", "hook", *arguments).stdout
+
+    event = {"type": "track", "event": "Paid", "userId": "ada", "messageId": "m1"}
+    await asyncio.to_thread(gateway.batch, event)
+    await until(posts)
+
+    async def dead() -> bool:
+        return (await asyncio.to_thread(listed))["dead"] == 1
+
+    await until(dead)
+    server.answer = lambda request: Reply()
+    assert await asyncio.to_thread(replayed("--code", "http_422")) == "1 on their way\n"
+    await until(lambda: len(posts()) == 2)
+    refused, again = posts()
+    assert again.headers["webhook-id"] == refused.headers["webhook-id"]
+    assert again.json()["data"] == refused.json()["data"]
+
+    async def done() -> bool:
+        found = await asyncio.to_thread(listed)
+        return (found["dead"], found["pending"]) == (0, 0)
+
+    await until(done)
+    # And the same out of the log, by time.
+    span = ("--log", "--from", "2020-01-01", "--to", "2100-01-01")
+    assert "1" in await asyncio.to_thread(replayed(*span, "--dry-run"))
+    await asyncio.to_thread(replayed(*span))
+    await until(lambda: len(posts()) == 3)
+    assert posts()[2].headers["webhook-id"] == refused.headers["webhook-id"]

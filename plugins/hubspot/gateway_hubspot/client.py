@@ -7,7 +7,19 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.plugin import Answer, BaseUrl, Config, Health, Http, ItemResult, Secret, Throttled, result_of, retry_after
+from gateway.plugin import (
+    Answer,
+    BaseUrl,
+    Config,
+    Health,
+    Http,
+    HttpFailed,
+    ItemResult,
+    Secret,
+    Throttled,
+    result_of,
+    retry_after,
+)
 
 VERSION = "1.0.0"
 DOCS = "plugins/hubspot/README.md"
@@ -30,7 +42,10 @@ async def ask(http: Http, config: HubspotConfig, method: str, path: str, body: d
 
 async def check(http: Http, config: HubspotConfig) -> Health:
     """Whether the token is good: asks for the account's details."""
-    answer = await ask(http, config, "GET", "/account-info/v3/details")
+    try:
+        answer = await ask(http, config, "GET", "/account-info/v3/details")
+    except HttpFailed as failed:
+        return Health(False, failed.reason, "Check base_url, and the way out to the internet.")
     if answer.status == 200:
         return Health(True, "The token is good.")
     if answer.status in (401, 403):

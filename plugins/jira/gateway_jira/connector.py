@@ -16,6 +16,7 @@ from gateway.plugin import (
     Delivered,
     Duplicate,
     Health,
+    HttpFailed,
     ItemResult,
     Manifest,
     Rejected,
@@ -79,7 +80,10 @@ class Jira(AlertChannel[JiraConfig]):
 
     async def check(self) -> Health:
         """Ask whether the project opens to the token."""
-        answer = await self._ask("GET", f"project/{self.config.project}")
+        try:
+            answer = await self._ask("GET", f"project/{self.config.project}")
+        except HttpFailed as failed:
+            return Health(False, failed.reason, "Check url; a private address is reached only if allow_hosts names it.")
         if answer.status == 200:
             return Health(True, f"The project {self.config.project} is open.")
         if answer.status == 404:

@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import json
 import math
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import ldclient
 from ldclient.client import LDClient
 from ldclient.config import Config as SdkConfig
+from ldclient.config import HTTPConfig
 from ldclient.evaluation import EvaluationDetail
 from ldclient.integrations import Files
 from ldclient.interfaces import FlagChange
@@ -80,6 +82,9 @@ class LaunchDarklyConfig(Config):
         description="Send LaunchDarkly events of evaluations, for experiments: with the user's key, no attributes.",
     )
     start_seconds: float = Field(default=10.0, ge=0, le=60, description="How long the start waits for the first flags.")
+    request_seconds: float = Field(
+        default=10.0, ge=1, le=60, description="How long one request may take; a stream may be silent for longer."
+    )
     user_key: Literal["userId", "targetingKey"] = Field(
         default="userId",
         description="What contexts are keyed by: the userId where it is known, or always the gateway's id.",
@@ -111,12 +116,27 @@ class LaunchDarkly(FlagProvider[LaunchDarklyConfig], WebhookSource[LaunchDarklyC
     async def open(self) -> None:
         """Start the SDK. Flags that do not come in time come later. Raises PluginError for wrong settings."""
         self._changes = FlagChanges()
+        self._handing, self._given_up = threading.Lock(), False
         settings = self._settings()
         try:
-            self._client = await asyncio.to_thread(LDClient, settings, self.config.start_seconds)
+            await asyncio.to_thread(self._start, settings)
+        except asyncio.CancelledError:
+            with self._handing:
+                self._given_up = True
+            await self.close()
+            raise
         except Exception as error:
             raise self._failed(error) from None
-        self._client.flag_tracker.add_listener(self._heard)
+
+    def _start(self, settings: SdkConfig) -> None:
+        """In a thread, which goes on when the start is given up: then nobody else would end the SDK."""
+        client = LDClient(settings, self.config.start_seconds)
+        with self._handing:
+            if not self._given_up:
+                client.flag_tracker.add_listener(self._heard)
+                self._client = client
+                return
+        client.close()  # type: ignore[no-untyped-call]
 
     async def check(self) -> Health:
         """Whether the SDK has flags."""
@@ -192,6 +212,7 @@ class LaunchDarkly(FlagProvider[LaunchDarklyConfig], WebhookSource[LaunchDarklyC
             stream_uri=given.stream_uri,
             events_uri=given.events_uri,
             stream=given.stream,
+            http=HTTPConfig(connect_timeout=given.request_seconds, read_timeout=given.request_seconds),
             send_events=given.send_events and not given.files,
             all_attributes_private=True,
             diagnostic_opt_out=not given.send_events,

@@ -96,7 +96,10 @@ class Mixpanel(Destination[MixpanelConfig]):
     async def check(self) -> Health:
         """Ask who the service account is."""
         base = self.config.base_url or _APPS[self.config.region]
-        answer = await self.context.http.request("GET", f"{base}/api/app/me", headers=self._headers())
+        try:
+            answer = await self.context.http.request("GET", f"{base}/api/app/me", headers=self._headers())
+        except HttpFailed as failed:
+            return Health(False, failed.reason, "Check region or base_url, and the way out to the internet.")
         if answer.status == 200:
             return Health(True, "The service account is known.")
         if answer.status in (401, 403):
@@ -109,7 +112,9 @@ class Mixpanel(Destination[MixpanelConfig]):
 
     async def send(self, items: Sequence[Item]) -> Sequence[ItemResult]:
         """One request; strict, so that each event that is refused is told."""
-        content = json.dumps([item.payload for item in items], separators=(",", ":")).encode()
+        # Not escaped: the limits count bytes, and escapes are up to three times as many.
+        payloads = [item.payload for item in items]
+        content = json.dumps(payloads, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {**self._headers(), "content-type": "application/json"}
         if self.config.gzip:
             content = gzip.compress(content, compresslevel=5, mtime=0)

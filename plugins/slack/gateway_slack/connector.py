@@ -17,6 +17,7 @@ from gateway.plugin import (
     Delivered,
     Duplicate,
     Health,
+    HttpFailed,
     ItemResult,
     Manifest,
     Rejected,
@@ -84,6 +85,12 @@ class Slack(AlertChannel[SlackConfig]):
 
     async def check(self) -> Health:
         """Ask whom the token belongs to; send a webhook what it must refuse."""
+        try:
+            return await self._checked()
+        except HttpFailed as failed:
+            return Health(False, failed.reason, "Check the address, and the way out to the internet.")
+
+    async def _checked(self) -> Health:
         if self.config.webhook_url is not None:
             answer = await self.context.http.request("POST", self.config.webhook_url.reveal(), json={})
             if answer.status == 400:

@@ -20,6 +20,7 @@ from gateway.plugin import (
     Context,
     Denied,
     Health,
+    HttpFailed,
     JsonObject,
     Manifest,
     Page,
@@ -91,7 +92,10 @@ class Typeform(WebhookSource[TypeformConfig], PullSource[TypeformConfig]):
     async def check(self) -> Health:
         """Ask for each form."""
         for form in self.config.forms:
-            answer = await self._get(f"/forms/{form}")
+            try:
+                answer = await self._get(f"/forms/{form}")
+            except HttpFailed as failed:
+                return Health(False, failed.reason, "Check region or base_url, and the way out to the internet.")
             if answer.status in (401, 403):
                 return Health(False, "The token is refused.", "Check token, its scopes and region.")
             if answer.status == 404:

@@ -91,8 +91,14 @@ class Unleash(FlagProvider[UnleashConfig]):
         self._changes = FlagChanges()
         self._known: dict[str, str] = {}
         self._segments = ""
+        self._handing, self._given_up = threading.Lock(), False
         try:
-            self._client = await asyncio.to_thread(self._started)
+            await asyncio.to_thread(self._start)
+        except asyncio.CancelledError:
+            with self._handing:
+                self._given_up = True
+            await self.close()
+            raise
         except Exception as error:
             raise self._failed(error) from None
 
@@ -159,6 +165,15 @@ class Unleash(FlagProvider[UnleashConfig]):
         return FlagResult(key, value, name, FlagReason.TARGETING_MATCH, message=words, metadata=metadata)
 
     # -- the SDK, in threads ------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Goes on when the start is given up: then nobody else would end the SDK."""
+        client = self._started()
+        with self._handing:
+            if not self._given_up:
+                self._client = client
+                return
+        client.destroy()
 
     def _started(self) -> UnleashClient:
         given = self.config

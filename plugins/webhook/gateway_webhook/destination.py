@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ from gateway_webhook.signing import signed, signers
 
 VERSION = "0.1.0"
 _GONE = 410
+_URL = re.compile(r"https?://[^\s/?#@]+([/?]\S*)?\Z")
 
 
 class Settings(Config):
@@ -46,8 +48,8 @@ class Settings(Config):
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("an address begins with https:// (or http://)")
+        if not _URL.match(value):
+            raise ValueError("an address begins with https:// (or http://) and has no blank and no credentials")
         return value
 
 

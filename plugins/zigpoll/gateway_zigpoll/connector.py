@@ -16,6 +16,7 @@ from gateway.plugin import (
     Config,
     Denied,
     Health,
+    HttpFailed,
     Identity,
     JsonObject,
     Manifest,
@@ -78,7 +79,10 @@ class Zigpoll(WebhookSource[ZigpollConfig], PullSource[ZigpollConfig]):
 
     async def check(self) -> Health:
         """Ask whose key it is."""
-        answer = await self._get("/me")
+        try:
+            answer = await self._get("/me")
+        except HttpFailed as failed:
+            return Health(False, failed.reason, "Check base_url, and the way out to the internet.")
         if answer.status == 200:
             return Health(True, "The key is good.")
         failure = self._failed(answer, "check").failure

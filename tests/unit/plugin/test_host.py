@@ -22,11 +22,15 @@ from gateway.plugin import (
     BaseUrl, Capabilities, Config, Delivered, Destination, Health, Item, ItemResult, Manifest, Message, Secret, hookimpl
 )
 
+class Inner(Config):
+    name: str = ""
+
 class Settings(Config):
     region: str = "eu"
     limit: int = 10
     key: Secret | None = None
     url: BaseUrl = "https://acme.example"
+    extra: dict[str, Inner] = {}
     code: str = Field("AC", pattern="^[A-Z]+$", description="The project's code.")
 
 class Acme(Destination[Settings]):
@@ -195,6 +199,23 @@ def test_commands_of_plugins_join_and_one_that_raises_is_left_out(tmp_path: Path
     assert host.plugins["bad"].failure is not None
 
 
+def test_a_plugin_whose_commands_take_for_ever_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.plugin.host.HOOK_SECONDS", 0.5)
+    text = """
+    import time
+    from gateway.plugin import hookimpl
+    @hookimpl
+    def register_commands(group):
+        time.sleep(60)
+    """
+    write(tmp_path, "bad", text)
+    host = load(tmp_path)
+    host.add_commands(click.Group())
+    failure = host.plugins["bad"].failure
+    assert failure is not None
+    assert (failure.operation, failure.message) == ("register_commands", "It has not come to an end within 0.5 s.")
+
+
 def tables(places: dict[tuple[str, ...], str] | None = None, **values: dict[str, Any]) -> Tables:
     return Tables(values, places or {})
 
@@ -237,6 +258,9 @@ def test_a_base_url_is_kept_without_its_last_slash(tmp_path: Path, given: str, k
             "crm.key: a secret is given by reference: env:NAME or file:/path.",
             "plugin check",
         ),
+        ({"use": ""}, "crm.use is not what it should be.", "It must be a text."),
+        ({"region": 7}, "crm.region: it must be a text, in quotes.", "plugin check crm"),
+        ({"extra": {"one": {"nmae": "x"}}}, "crm.extra.one.nmae: unknown key; did you mean name?", "plugin check"),
         ({"use": "acme.crm"}, "has no connector 'acme.crm'", "Did you mean acme?"),
         ({"use": "nothing"}, "The plugin of 'nothing' is not loaded.", "GATEWAY_LOAD_PLUGINS"),
         ({"workspace": 7}, "crm.workspace is not what it should be.", "It must be a text."),
