@@ -43,6 +43,7 @@ from gateway.api.quarantine import (
 from gateway.api.ranges import KPIS, RangeInput
 from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
+from gateway.api.segments import SEGMENTS, Grouping, Segment
 from gateway.api.sequences import SequenceQuestions
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
 from gateway.api.visits import VisitQuestions
@@ -60,6 +61,7 @@ _NEEDED = {
     "event": EVENTS,
     "map": MAPS,
     "stage": MAPS,
+    "segment": SEGMENTS,
     "kpi": KPIS,
     "quarantined": QUARANTINE,
     "erasure": ERASE,
@@ -95,7 +97,7 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions):
+class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping):
     """The root of queries."""
 
     @field(
@@ -383,6 +385,11 @@ async def _stage(context: Context, key: str) -> Stage | None:
     return None if journey_map is None else stage_of(journey_map, stage)
 
 
+async def _segment(context: Context, key: str) -> Segment | None:
+    found = context.services.contract.segments.get(key)
+    return None if found is None else Segment(file=found)
+
+
 async def _kpi(context: Context, key: str) -> Kpi | None:
     found = context.services.contract.kpis.get(key)
     return None if found is None else Kpi(file=found)
@@ -410,6 +417,7 @@ _FINDERS: dict[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "event": _event,
     "map": _map,
     "stage": _stage,
+    "segment": _segment,
     "kpi": _kpi,
     "quarantined": _quarantined,
     "erasure": erasure_by,

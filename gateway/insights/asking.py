@@ -21,7 +21,7 @@ from gateway.contract.shape import closest
 from gateway.errors import InvalidInput
 from gateway.insights.columnar.scan import Scanned, Scans, Version
 from gateway.insights.columnar.selecting import Column, Scalar, Selection
-from gateway.insights.columnar.users import Users
+from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.filtering import Filters
 from gateway.insights.kernels.events import NONE, Events, Floats, Ints, Longs, by_gap, distinct
 from gateway.model.scope import Scope
@@ -61,7 +61,7 @@ class Reading:
     `others`: all other events as well, with codes of their own. `sessions`: events carry the number of their session,
     for which all events are looked at. `value` is the path of the number that counts; `numbers` of several of them.
     Events that do not meet all `filters` are as if they had never been: a filter is on a property, on `client.device`
-    and the like, or on `traits.plan`.
+    and the like, or on `traits.plan`. `segment`: only events of the users who are in it now.
     """
 
     rules: tuple[EventRule, ...]
@@ -72,6 +72,7 @@ class Reading:
     by: By | None = None
     numbers: tuple[str, ...] = ()
     filters: tuple[Condition, ...] = ()
+    segment: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.rules) > MOST_RULES:
@@ -93,6 +94,8 @@ class Gathered:
     values: tuple[Scalar, ...]
     users: Users
     numbers: Mapping[str, Floats] = field(default_factory=dict)
+    #: The codes of the users that it is about; None: all.
+    among: Codes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,9 @@ class _Remembered:
     answer: Answer[Any]
     version: Version
     denying: frozenset[str]
+    #: The segment that it is about, and who was in it.
+    segment: str | None = None
+    members: frozenset[str] | None = None
 
 
 class Questions:
@@ -167,7 +173,8 @@ class Questions:
         wanted = reading(as_of)
         start, end = wanted.between
         wanted = replace(wanted, between=(min(start, as_of + 1), min(end, as_of + 1)))
-        scanned = await self.scans.scan(scope, await self._selection(scope, wanted))
+        members = None if wanted.segment is None else await self.members(scope, wanted.segment)
+        scanned = await self.scans.scan(scope, await self._selection(scope, wanted), members)
         traits = None
         if wanted.by is not None and wanted.by.kind == "trait":
             traits = await self._traits(scope, scanned, wanted.by.key)
@@ -176,12 +183,14 @@ class Questions:
 
         def worked(_: object) -> tuple[Gathered, T]:
             gathered = gather(filters.met(scanned, of_users), wanted, traits)
+            if members is not None:
+                gathered = replace(gathered, among=scanned.users.codes(members))
             return gathered, work(gathered, as_of)
 
         left = max(0.001, self.scans.limits.seconds - (self._clock.monotonic() - began))
         gathered, found = await self.scans.engine.run(worked, seconds=left)
         answer = Answer(found, as_of, len(scanned), gathered.names, gathered.values, gathered.users)
-        self._remember(place, _Remembered(answer, scanned.version, denying))
+        self._remember(place, _Remembered(answer, scanned.version, denying, wanted.segment, members))
         return answer
 
     async def _again(self, scope: Scope, place: tuple[str, str]) -> Answer[Any] | None:
@@ -192,7 +201,14 @@ class Questions:
         same = users is known.answer.users and await self.scans.version(scope) == known.version
         if not same or (await self._measures.denying(scope)).users != known.denying:
             return None
+        if known.segment is not None and await self.members(scope, known.segment) != known.members:
+            return None
         return known.answer
+
+    async def members(self, scope: Scope, segment: str) -> frozenset[str]:
+        """The ids of the users who are in a segment as they were folded last: for `Scans.scan`, and whoever else counts
+        only them. Raises Unavailable when that takes too long."""
+        return frozenset(await self._users.ids_in_segment(scope, segment))
 
     def _remember(self, place: tuple[str, str], one: _Remembered) -> None:
         self._remembered.pop(place, None)

@@ -58,6 +58,10 @@ COLLECTIONS = (
             _index("workspace", "movedTo", "-lastSeen", "-_id"),
             _index("lane", "maps"),
             _index("lane", "dueAt"),
+            Index(
+                (("workspace", 1), ("segments", 1), ("_id", 1)),
+                partial={"segments": {"$gt": ""}},
+            ),
             Index((("workspace", 1), ("setAside.at", -1), ("_id", -1)), partial={"setAside.at": {"$exists": True}}),
         ),
     ),
