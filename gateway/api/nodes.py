@@ -23,6 +23,7 @@ _FORMS = {
     "erasure": r"[0-9a-f]{32}",
     "delivery": r"[0-9a-f]{32}",
     "alert": r"[0-9a-f]{32}",
+    "rule": r"[a-z][a-z0-9_]{0,63}",
     "response": r"[0-9a-f]{32}",
     "proposal": r"[0-9a-f]{32}",
     "request": r"[0-9a-f]{32}",

@@ -10,6 +10,7 @@ import strawberry
 from gateway.api import contract_query
 from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
 from gateway.api.activity import ActivityQuestions
+from gateway.api.alert_rules import Alerting, rule_by
 from gateway.api.alerts import ALERTS, AlertConnection, alert_by, alert_page
 from gateway.api.audit import AUDIT, InstrumentationAudit, instrumentation_audit
 from gateway.api.catalog import CATALOG, CatalogConnection, catalog_page
@@ -67,6 +68,7 @@ _NEEDED = {
     "erasure": ERASE,
     "delivery": DELIVERIES,
     "alert": ALERTS,
+    "rule": KPIS,
     "response": EVENTS,
     **contract_query.NEEDED,
 }
@@ -97,7 +99,7 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping):
+class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping, Alerting):
     """The root of queries."""
 
     @field(
@@ -423,6 +425,7 @@ _FINDERS: dict[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "erasure": erasure_by,
     "delivery": _delivery,
     "alert": alert_by,
+    "rule": rule_by,
     "response": response,
     **contract_query.FINDERS,
 }

@@ -25,7 +25,7 @@ from gateway.contract.hashing import content_hash
 from gateway.contract.rules import OPERATORS, kind_of
 from gateway.contract.shape import closest
 from gateway.errors import Forbidden, InvalidInput
-from gateway.insights.asking import Answer, By, Gathered, Reading, in_words
+from gateway.insights.asking import Answer, By, Gathered, Reading, in_words, only_in
 from gateway.insights.columnar.selecting import Scalar
 from gateway.insights.kernels import statistics
 from gateway.insights.kernels.events import Longs, Unit
@@ -433,7 +433,7 @@ def told(asked: Asked, answer: Answer[Any], sentence: str) -> dict[str, Any]:
     """What `Answered` says."""
     start, end = asked.between(answer.as_of)
     if asked.group is not None:
-        sentence += f" Only events of those who are in the segment {asked.group.name!r} now: {asked.group.definition}"
+        sentence += f" {only_in(asked.group)}"
     return {
         "definition": sentence,
         "hash": asked.hash,

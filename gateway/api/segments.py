@@ -183,13 +183,13 @@ async def segments_of(context: Context, state: UserState, words: Any) -> list[Se
 
 
 async def _count(context: Context, key: str) -> int:
-    denying = (await context.services.measures.denying(context.scope)).users
+    denying = await context.services.questions.denying(context.scope)
     return await context.services.users.count_in_segment(context.scope, key, without=denying)
 
 
 async def _members(context: Context, key: str, first: int | None, after: Any) -> SegmentUserConnection:
     users = context.services.users
-    denying = (await context.services.measures.denying(context.scope)).users
+    denying = await context.services.questions.denying(context.scope)
 
     async def read(limit: int, position: Any) -> list[UserState]:
         behind = None if position is None else position[0]

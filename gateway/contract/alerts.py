@@ -73,8 +73,9 @@ class AlertRule:
     """One rule. It is looked at every `every`, on the grid of that length since 1970 UTC.
 
     It fires when the value has been `comparison` `threshold` for `lasting`, and recovers once it is back by
-    `hysteresis` (in the unit of the value). A value of fewer than `minimum` observations is none. `channels` are the
-    instances that are told; empty: all. `hash` changes with what it fires for, and only then.
+    `hysteresis` (in the unit of the value). A value of fewer than `minimum` observations is none; without a minimum
+    every value counts, that of no events as well. `channels` are the instances that are told; empty: all. `hash`
+    changes with what it fires for, and only then.
     """
 
     key: str
@@ -85,7 +86,7 @@ class AlertRule:
     threshold: float
     severity: Severity = Severity.WARNING
     window: timedelta | None = None
-    minimum: int = 1
+    minimum: int = 0
     hysteresis: float = 0
     lasting: timedelta = timedelta(0)
     every: timedelta = timedelta(minutes=5)
@@ -135,7 +136,7 @@ def _defined(rule: AlertRule) -> str:
     over = "" if rule.window is None else f" over the last {duration_in_words(rule.window)}"
     lasting = f" for {duration_in_words(rule.lasting)}" if rule.lasting else ""
     back = f", and is over once it is back by {rule.hysteresis:g}" if rule.hysteresis else ""
-    few = f" Fewer than {rule.minimum} observations are no data." if rule.minimum > 1 else ""
+    few = f" Fewer than {rule.minimum} observations are no data." if rule.minimum else ""
     none = {"keep": "changes nothing", "ok": "counts as well", "alert": "counts as beyond it"}[rule.no_data]
     return (
         f"Fires when {what}{over} is {_WORDS[rule.comparison]} {rule.threshold:g}{lasting}{back}; looked at every "

@@ -188,7 +188,7 @@ def _in_words(rule: Rule, *, inside: bool = False) -> str:
         case InJourney():
             status = "" if rule.status is None else f" is {rule.status}"
             where = "" if rule.stage is None else f"{' and' if status else ''} is in the stage {_quoted(rule.stage)}"
-            told = f"{status}{' ' if where and not status else ''}{where}" or " is there at all"
+            told = f"{status}{where}" or " is there at all"
             return f"whose latest run through the journey map {_quoted(rule.map)}{told}"
 
 

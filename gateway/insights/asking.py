@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import numpy as np
 
 from gateway.clock import Clock
-from gateway.contract import Condition, Contract, EventRule
+from gateway.contract import Condition, Contract, EventRule, Segment
 from gateway.contract.rules import kind_of
 from gateway.contract.shape import closest
 from gateway.errors import InvalidInput
@@ -128,6 +128,26 @@ class _Remembered:
     members: frozenset[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Then:
+    """A clock that stands at a moment (ms), but for how long things take."""
+
+    clock: Clock
+    moment: int
+
+    def now(self) -> int:
+        """The moment."""
+        return self.moment
+
+    def sequence(self, count: int = 1) -> int:
+        """As the clock itself has it."""
+        return self.clock.sequence(count)
+
+    def monotonic(self) -> float:
+        """As the clock itself has it."""
+        return self.clock.monotonic()
+
+
 class Questions:
     """Questions of all callers of one process."""
 
@@ -143,6 +163,11 @@ class Questions:
     def of(cls, scans: Scans, database: Database, clock: Clock) -> Questions:
         """What one process needs for them."""
         return cls(scans, Measures(database), Known(database), StoredUsers(database), clock)
+
+    def at(self, moment: int) -> Questions:
+        """The same questions, answered as of a moment (ms) that has passed; nothing is remembered of them."""
+        then = _Then(self._clock, moment)
+        return Questions(self.scans, self._measures, self._known, self._users, then)
 
     def now(self) -> int:
         """The moment (ms) as of which a question would be answered."""
@@ -217,6 +242,10 @@ class Questions:
         # Arrays of an answer are about as long as what was scanned; one row at least, so that the number is bounded.
         while sum(max(1_000, each.answer.rows) for each in self._remembered.values()) > _REMEMBERED_ROWS:
             self._remembered.popitem(last=False)
+
+    async def denying(self, scope: Scope) -> frozenset[str]:
+        """The ids of the users who deny to be counted now."""
+        return (await self._measures.denying(scope)).users
 
     async def _selection(self, scope: Scope, wanted: Reading) -> Selection:
         others: tuple[str, ...] = ()
@@ -331,6 +360,11 @@ def gather(scanned: Scanned, wanted: Reading, traits: dict[int, object] | None =
     )
     codes = tuple(tuple(np.flatnonzero(of_code >> place & 1).tolist()) or (NONE,) for place in range(len(wanted.rules)))
     return Gathered(events, codes, names, values, scanned.users, numbers)
+
+
+def only_in(segment: Segment) -> str:
+    """Of whom alone a question is, in words."""
+    return f"Only events of those who are in the segment {segment.name!r} now: {segment.definition}"
 
 
 def in_words(rule: EventRule) -> str:

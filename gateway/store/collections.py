@@ -134,6 +134,7 @@ COLLECTIONS = (
         (_index("workspace", "-diedAt", "-_id"), _index("workspace", "user")),
     ),
     Collection("replays", "workspace, _id", (Index((("lane", 1), ("_id", 1)), partial={"running": True}),)),
+    Collection("alert_states", "workspace, _id", (_index("workspace"),)),
     Collection("alerts", "workspace, _id", (_index("workspace", "-lastAt", "-_id"),)),
     Collection("kpi_snapshots", "workspace, _id", (_index("workspace", "kpi", "-start", "-_id"),)),
     Collection("columnar_manifest", "workspace, _id", (_index("workspace", "kind"),)),

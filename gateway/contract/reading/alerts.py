@@ -26,9 +26,12 @@ def check_alert(source: Source) -> None:
     for name in ("window", "for", "every"):
         check_duration(source, (name,), value.get(name))
     watch = value.get("watch")
-    for name in watch if isinstance(watch, dict) else ():
+    for name, said in watch.items() if isinstance(watch, dict) else ():
         if name in _NEEDS_WINDOW and "window" not in value:
             source.report((), f"a {name} is of a stretch of time", "add window: 7d, over which it is worked out")
+        if name == "drift" and isinstance(said, dict) and "." in str(said.get("property")):
+            what = "only whole properties are catalogued"
+            source.report(("watch", name, "property"), what, "name the property without what is inside it")
         if name == "silence":
             for needless in ("window", "minimum"):
                 if needless in value:
@@ -68,7 +71,7 @@ def build_alert(content: dict[str, Any]) -> AlertRule:
         threshold=float(content["when"][comparison]),
         severity=Severity(content.get("severity", "warning")),
         window=parse_duration(content["window"]) if "window" in content else None,
-        minimum=int(content.get("minimum", 1)),
+        minimum=int(content.get("minimum", 0)),
         hysteresis=float(content.get("hysteresis", 0)),
         no_data=content.get("noData", "keep"),
         muted=tuple(
