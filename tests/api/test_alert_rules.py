@@ -13,7 +13,7 @@ import pytest
 
 from gateway.contract import AlertRule
 from gateway.contract.alerts import OnDrift, OnKpi, OnLoss, OnSilence
-from gateway.insights.alerting import EvaluatedKpis, Measured, RuleValues, RuleWatch, Values
+from gateway.insights.alerting import Measured, RuleWatch, Values
 from gateway.model.scope import Scope
 from gateway.pipeline.conforming import Modes
 from gateway.store.alert_states import AlertStates
@@ -207,7 +207,7 @@ async def test_kpis_silence_drift_and_loss_are_measured(database: Database) -> N
         track("Order Completed", 20, userId="ann", properties={"order_id": "o-2", "total": 12}),
     )  # fmt: skip
     await gateway.intake.drain()
-    values = RuleValues(database, EvaluatedKpis(database), lambda: gateway.contract)
+    values = gateway.services.rule_values
     day = timedelta(days=1)
 
     async def value(watching: Any, at: int = NOW) -> tuple[float | None, int]:
@@ -219,6 +219,16 @@ async def test_kpis_silence_drift_and_loss_are_measured(database: Database) -> N
     assert await value(OnKpi("session_length", "buyers")) == (1200, 1)
     assert await value(OnKpi("csat"), NOW - 31 * 60_000) == (None, 0)
     assert await value(OnKpi("gone")) == (None, 0)
+    assert await value(OnKpi("csat", "gone")) == (None, 0)
+    key = await gateway.api_key()
+    query = """query($key: ID!, $segment: ID) { kpi(key: $key) {
+      result(range: {last: "1d"}, segment: $segment) { value n definition hash } } }"""
+    every = (await gateway.ask(query, key, key="csat"))["kpi"]["result"]
+    some = (await gateway.ask(query, key, key="csat", segment="buyers"))["kpi"]["result"]
+    assert ((every["value"], every["n"]), (some["value"], some["n"])) == ((25, 4), (50, 2))
+    assert every["hash"] != some["hash"]
+    assert "who are in the segment 'buyers' now" in some["definition"]
+    assert "did you mean" in (await gateway.refusal(query, key, key="csat", segment="buyer"))["extensions"]["hint"]
     assert await value(OnSilence("Buy")) == (40 / 60, 1)
     assert await value(OnSilence("Buy"), NOW - 41 * 60_000) == (None, 0)
     assert await value(OnDrift("Order Completed", "total")) == (50, 2)

@@ -15,7 +15,7 @@ from typing import cast
 
 from gateway.clock import Clock
 from gateway.contract import AlertRule, Contract
-from gateway.errors import Unavailable
+from gateway.errors import GatewayError, Unavailable
 from gateway.insights.alerting.machine import Happened, Phase, State, step
 from gateway.insights.alerting.values import Values
 from gateway.model.scope import Scope
@@ -76,7 +76,7 @@ class RuleWatch:
                 continue
             try:
                 looked += await self._look_at(workspace, rule, stored, at)
-            except Unavailable as error:  # one that takes too long holds up no other
+            except GatewayError as error:  # one that takes too long, or is about too much, holds up no other
                 log.warning("an alert rule could not be looked at", extra={"rule": key, "reason": error.code})
         return looked
 
