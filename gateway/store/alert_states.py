@@ -37,9 +37,9 @@ class AlertStates:
         return {row["key"]: _state(row) for row in rows}
 
     async def begin(self, workspace: str, key: str, rule: str) -> None:
-        """Make the row of a rule that has none."""
-        fresh = _document(RuleState(key, rule))
-        await self._database.update_one(COLLECTION, _id(workspace, key), {"$setOnInsert": fresh}, upsert=True)
+        """Make the row of a rule that has none; of several that do so at the same moment one does."""
+        fresh = {**_id(workspace, key), **_document(RuleState(key, rule))}
+        await self._database.insert_unordered(COLLECTION, [fresh])
 
     async def change(self, workspace: str, old: RuleState, new: RuleState, session: Session) -> bool:
         """Put the new state in the place of the old; whether that was still there."""

@@ -171,7 +171,7 @@ async def test_it_is_told_once_however_many_look_and_die(database: Database) -> 
             gateway.clock.advance(at - gateway.clock.now())
             living = [watch_of(gateway, looks) for _ in range(2)]
             if chance.random() < 0.7:
-                mortal = Mortal(*(getattr(living[0], one.name) for one in fields(RuleWatch)), chance)
+                mortal = Mortal(**{one.name: getattr(living[0], one.name) for one in fields(RuleWatch)}, chance=chance)
                 try:
                     await mortal.look(WORKSPACE)
                 except Death:
@@ -191,6 +191,14 @@ async def test_it_is_told_once_however_many_look_and_die(database: Database) -> 
     raised = await database.find("alerts", {"workspace": WORKSPACE})
     assert raised
     assert {row["count"] for row in raised} == {1}, "of several that look at the same moment, one tells"
+    await gateway.hub.stop()
+    await gateway.close()
+
+
+async def test_many_may_begin_a_rule_at_the_same_moment(database: Database) -> None:
+    gateway = await opened(database, *(replace(quiet(), key=f"r{number}") for number in range(10)))
+    await asyncio.gather(*(watch_of(gateway).look(WORKSPACE) for _ in range(8)))
+    assert len(await AlertStates(database).of(Scope.system(WORKSPACE))) == 10
     await gateway.hub.stop()
     await gateway.close()
 

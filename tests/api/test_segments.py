@@ -68,10 +68,11 @@ async def sweep(gateway: Gateway) -> None:
 
 async def user_ids(gateway: Gateway) -> dict[str, str]:
     key = await gateway.api_key()
-    found = {}
+    found: dict[str, str] = {}
     for name in ("ann", "bob", "cyd"):
         answer = await gateway.ask("query($n: String!) { user(by: {userId: $n}) { id } }", key, n=name)
-        found[name] = answer["user"]["id"] if answer["user"] else None
+        if answer["user"]:
+            found[name] = answer["user"]["id"]
     return found
 
 
@@ -208,8 +209,8 @@ async def test_every_question_takes_a_segment(grouping: Gateway) -> None:
         track("View", 2 * DAY, userId="cyd", properties={"shop": "west"}),
     )
     view, buy = {"event": "View"}, {"event": "Buy"}
-    whole = {"range": {"last": "7d"}}
-    asked = {
+    whole: dict[str, Any] = {"range": {"last": "7d"}}
+    asked: dict[str, tuple[str, str, dict[str, Any]]] = {
         "funnel": ("FunnelInput", "funnel { steps { reached } }", {"steps": [view, buy]}),
         "paths": ("PathsInput", "total", {"unit": "USER"}),
         "variants": ("VariantsInput", "total", {"unit": "USER"}),

@@ -107,7 +107,8 @@ def test_a_survey_names_a_segment_that_is_there() -> None:
     text = SHOP.files["surveys/csat.yaml"].replace("consent: surveys", "{consent: surveys, segment: regular}")
     text = text.replace("targeting:\n  {", "targeting: {")
     assert "did you mean 'regulars'?" in problem(surveys__csat=text)
-    assert shop(surveys__csat=text.replace("segment: regular}", "segment: regulars}"))
+    named = shop(surveys__csat=text.replace("segment: regular}", "segment: regulars}"))
+    assert named.surveys["csat"].targeting.segment == "regulars"
 
 
 @pytest.mark.parametrize(

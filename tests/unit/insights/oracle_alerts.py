@@ -11,7 +11,8 @@ from typing import Any
 Look = tuple[int, float | None, int]
 
 
-def beyond(rule: dict[str, Any], value: float, threshold: float) -> bool:
+def beyond(rule: dict[str, Any], value: float | None, threshold: float) -> bool:
+    assert value is not None
     return bool(
         {"gt": value > threshold, "gte": value >= threshold, "lt": value < threshold, "lte": value <= threshold}[
             rule["comparison"]
@@ -26,11 +27,8 @@ def happened(rule: dict[str, Any], looks: list[Look]) -> list[tuple[int, str]]:
         missing = value is None or n < rule["minimum"]
         if told and told[-1][1] == "fired":
             toward = -1 if rule["comparison"] in ("gt", "gte") else 1
-            well = (
-                rule["noData"] == "ok"
-                if missing
-                else not beyond(rule, value, rule["threshold"] + toward * rule["hysteresis"])
-            )  # type: ignore[arg-type]
+            back = rule["threshold"] + toward * rule["hysteresis"]
+            well = rule["noData"] == "ok" if missing else not beyond(rule, value, back)
             if well:
                 told.append((at, "recovered"))
                 begins = place + 1

@@ -44,7 +44,7 @@ def watched(rng: Random) -> Watched:
         (START + number * every * HOUR, rng.choice([None, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0]), rng.choice([0, 2, 3, 9]))
         for number in range(rng.randint(1, 20))
     ]
-    plain = {
+    plain: dict[str, Any] = {
         "comparison": rng.choice(["gt", "gte", "lt", "lte"]),
         "threshold": rng.choice([10.0, 11.0]),
         "hysteresis": rng.choice([0.0, 1.0, 2.0]),

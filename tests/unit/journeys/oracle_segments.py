@@ -47,7 +47,7 @@ def is_in(
         return False
     last = runs[-1]["stages"][-1]
     stage = last["stage"] if last["left"] is None else None
-    return said.get("stage", stage) == stage and said.get("status", runs[-1]["status"]) == runs[-1]["status"]
+    return bool(said.get("stage", stage) == stage and said.get("status", runs[-1]["status"]) == runs[-1]["status"])
 
 
 def count(said: dict[str, Any], events: list[dict[str, Any]], as_of: int) -> int:
@@ -85,16 +85,12 @@ def meets(condition: dict[str, Any], values: dict[str, Any]) -> bool:
     for part in condition["property"].split("."):
         value = value.get(part, ABSENT) if isinstance(value, dict) else ABSENT
     if "exists" in condition:
-        return (value is not ABSENT) == condition["exists"]
+        return bool((value is not ABSENT) == condition["exists"])
     for wanted in condition.get("in", [condition.get("equals", ABSENT)]):
         if wanted is not ABSENT and kind(wanted) == kind(value) != "none" and wanted == value:
             return True
-    for name, test in (
-        ("gt", lambda a, b: a > b),
-        ("gte", lambda a, b: a >= b),
-        ("lt", lambda a, b: a < b),
-        ("lte", lambda a, b: a <= b),
-    ):
-        if name in condition and kind(condition[name]) == kind(value) and kind(value) in ("number", "text"):
-            return bool(test(value, condition[name]))
+    for name, wanted in condition.items():
+        if name in ("gt", "gte", "lt", "lte") and kind(wanted) == kind(value) and kind(value) in ("number", "text"):
+            tests = {"gt": value > wanted, "gte": value >= wanted, "lt": value < wanted, "lte": value <= wanted}
+            return bool(tests[name])
     return False

@@ -30,7 +30,7 @@ from tests.unit.journeys import oracle_segments
 from tests.unit.journeys.cases import CONDITIONS, HALF_HOUR, NAMES, START, case, to_event
 
 THOROUGH = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-PERSONAS = {"regular": {"p": 1}, "odd": {"p": 2, "q": "1"}}
+PERSONAS: dict[str, dict[str, Any]] = {"regular": {"p": 1}, "odd": {"p": 2, "q": "1"}}
 WITHIN = ["30m", "1h", "90m", "3h"]
 
 
