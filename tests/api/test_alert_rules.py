@@ -195,13 +195,6 @@ async def test_it_is_told_once_however_many_look_and_die(database: Database) -> 
     await gateway.close()
 
 
-async def test_many_may_begin_a_rule_at_the_same_moment(database: Database) -> None:
-    states = AlertStates(database)
-    for number in range(20):
-        await asyncio.gather(*(states.begin(WORKSPACE, f"r{number}", "hash") for _ in range(20)))
-    assert len(await states.of(Scope.system(WORKSPACE))) == 20
-
-
 async def test_kpis_silence_drift_and_loss_are_measured(database: Database) -> None:
     scores = {"buyers": segment("buyers", {"did": {"event": "Buy"}})}
     gateway = await opened(database, segments=scores)
