@@ -19,6 +19,7 @@ from gateway.api.questions import (
     EVER,
     MOST_EVENTS,
     MOST_TOP,
+    ONLY,
     WORKED_OUT,
     Answered,
     Asked,
@@ -77,6 +78,7 @@ class CalendarInput:
     """Which time, and how it is cut."""
 
     range: RangeInput = strawberry.field(description="Which time; whole intervals that it touches.")
+    segment: strawberry.ID | None = strawberry.field(default=None, description=ONLY)
     time_zone: str | None = strawberry.field(
         default=None, description="An IANA time zone, such as `Europe/Berlin`; UTC if left out."
     )
@@ -142,6 +144,7 @@ class ChurnInput:
     """Churn."""
 
     range: RangeInput = strawberry.field(description="In which time.")
+    segment: strawberry.ID | None = strawberry.field(default=None, description=ONLY)
     by: ChurnBy = strawberry.field(description="By what it is told.")
 
 
@@ -302,7 +305,7 @@ class _Cut:
     """A question in intervals: its calendar as of a moment, its events and its words."""
 
     def __init__(self, kind: str, given: CalendarInput) -> None:
-        self.asked = Asked(kind, given.range)
+        self.asked = Asked(kind, given.range, given.segment)
         self.zone = zone_of(given.time_zone)
         self.interval = Interval((given.interval or CalendarInterval.DAY).name)
         within(len(given.events or ()), 0, 0, MOST_EVENTS, "events")
@@ -482,7 +485,7 @@ async def _lifecycle(context: Context, given: LifecycleInput) -> LifecycleAnswer
 
 
 async def _churn(context: Context, given: ChurnInput) -> ChurnAnswer:
-    asked = Asked("churn", given.range)
+    asked = Asked("churn", given.range, given.segment)
     usage, customers = given.by.usage, given.by.customers
     if usage:
         active = asked.events(usage.events, "by.usage.events")

@@ -59,7 +59,7 @@ class Alert(Node):
     @field(
         source=Source.document("alerts", "about"),
         policy=ALERTS,
-        description="What kind of thing it is about: `connector`, `event`, `property` or `source`.",
+        description="What kind of thing it is about: `connector`, `event`, `property`, `source` or `alert rule`.",
     )
     def about_kind(self) -> str:
         return self.alert.about[0]

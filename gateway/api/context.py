@@ -19,6 +19,7 @@ from gateway.contract import Contract
 from gateway.contract.lineage import Lineage
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.flags import Flags
+from gateway.insights.alerting import Values
 from gateway.insights.asking import Questions
 from gateway.insights.kpis.evaluating import Evaluator
 from gateway.live.consistency import Consistency
@@ -35,6 +36,7 @@ from gateway.quality.auditing import Auditor
 from gateway.quality.collaboration import Collaboration
 from gateway.quality.definitions import Definitions
 from gateway.store.accounting import Accounting
+from gateway.store.alert_states import AlertStates
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
 from gateway.store.derivation import DerivationStatus
@@ -76,6 +78,9 @@ class Services:
     evaluator: Evaluator
     snapshots: KpiSnapshots
     definitions: Definitions
+    alert_states: AlertStates
+    #: What alert rules compare.
+    rule_values: Values
     #: The enrichers of this process, by the name of the instance.
     enrichments: Mapping[str, Enrichments] = field(default_factory=dict)
 

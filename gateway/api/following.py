@@ -28,13 +28,14 @@ T = TypeVar("T")
 
 async def follow(
     context: Context,
-    kind: Literal["journey", "event", "alert", "request"],
+    kind: Literal["journey", "event", "segment", "alert", "request"],
     user: UserBy | None,
     after: str | None,
     *,
     names: frozenset[str] | None = None,
     map_key: str | None = None,
     stage: str | None = None,
+    segment: str | None = None,
     purpose: Purpose | None = None,
 ) -> AsyncIterator[News]:
     """News that the caller may hear, of the user that is named or of all. Raises Denied once the caller may no more:
@@ -42,11 +43,11 @@ async def follow(
 
     When the user has moved (two became one, or one became two) the feed is joined again behind the last cursor, so
     that nothing is lost, and nothing more is told of identities that were split away. When the one user who is followed
-    is erased, it ends. With a `purpose` only events are told whose users allow it.
+    is erased, it ends. With a `purpose` only news are told that their users allow to be used for it.
     """
     cursor, users = after, await _users(context, user)
     while not _erased(context, users):
-        watch = Watch(context.scope.workspace, kind, users, names, map_key, stage)
+        watch = Watch(context.scope.workspace, kind, users, names, map_key, stage, segment)
         source = cast("AsyncGenerator[News, None]", context.services.hub.subscribe(watch, cursor))
         moved: Users = None
         async with aclosing(_with_pauses(context, source)) as stream:
@@ -125,9 +126,14 @@ def _erased(context: Context, users: Users) -> bool:
 
 async def _allowed(context: Context, news: News, purpose: Purpose) -> News:
     """The news; only its cursor when what it tells may not be used for the purpose."""
-    if news.row is None or (news.event is not None and await context.services.privacy.allows(news.event, purpose)):
+    if news.row is None:
         return news
-    return replace(news, row=None)
+    privacy = context.services.privacy
+    if news.row["kind"] == "segment":
+        (allowed,) = await privacy.allowed(context.scope.workspace, [(None, news.row["user"])], purpose)
+    else:
+        allowed = news.event is not None and await privacy.allows(news.event, purpose)
+    return news if allowed else replace(news, row=None)
 
 
 async def _check_credential(context: Context) -> None:

@@ -15,6 +15,7 @@ from gateway.api.maps import check_keys
 from gateway.api.questions import (
     BEHIND,
     COST,
+    ONLY,
     WORKED_OUT,
     Answered,
     Asked,
@@ -34,7 +35,7 @@ from gateway.api.questions import (
 from gateway.api.ranges import KPIS, RangeInput
 from gateway.errors import InvalidInput
 from gateway.insights.asking import Gathered, Reading
-from gateway.insights.columnar.users import Users
+from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.kernels.events import Flags
 from gateway.insights.kernels.friction import Friction, RunStatus, StageFriction, Visits, friction
 from gateway.plugin import field
@@ -59,6 +60,7 @@ class FrictionInput:
 
     map: strawberry.ID = strawberry.field(description="The key of the journey map.")
     range: RangeInput = strawberry.field(description="In which time runs begin; all their visits count.")
+    segment: strawberry.ID | None = strawberry.field(default=None, description=ONLY)
     errors: list[EventInput] | None = strawberry.field(
         default=None, description="Events that say that something broke."
     )
@@ -122,7 +124,7 @@ async def _friction(context: Context, given: FrictionInput) -> FrictionAnswer:
     services = context.services
     check_keys(services.contract, given.map)
     journey = services.contract.journeys[given.map]
-    asked = Asked("friction", given.range)
+    asked = Asked("friction", given.range, given.segment)
     within(len(given.errors or ()), 0, 0, _MOST_EVENTS, "errors")
     errors = asked.events(given.errors, "errors")
     scores: tuple[int, ...] = ()
@@ -142,7 +144,7 @@ async def _friction(context: Context, given: FrictionInput) -> FrictionAnswer:
 
     def work(gathered: Gathered, as_of: int) -> Friction:
         codes = [tuple(code for place in some for code in gathered.codes[place]) for some in (errors, scores)]
-        visits = _visits(rows, gathered.users, places)
+        visits = _visits(rows, gathered.users, places, gathered.among)
         return friction(gathered.events, visits, len(places), errors=codes[0], scores=codes[1], low=low)
 
     answer = await asked.answer(context, reading, work)
@@ -180,7 +182,7 @@ async def _friction(context: Context, given: FrictionInput) -> FrictionAnswer:
     return FrictionAnswer(**told(asked, answer, sentence), stages=[stage(one) for one in found.stages])
 
 
-def _visits(rows: VisitRows, users: Users, places: dict[str, int]) -> Visits:
+def _visits(rows: VisitRows, users: Users, places: dict[str, int], among: Codes | None = None) -> Visits:
     """As the kernel reads them: of users that are known, of stages that the map has, in order."""
     high = np.array([int(one[:16], 16) for one in rows.user], np.uint64)
     code = np.searchsorted(users.high, high)
@@ -188,6 +190,8 @@ def _visits(rows: VisitRows, users: Users, places: dict[str, int]) -> Visits:
     if len(users.high):
         code = np.minimum(code, len(users.high) - 1)
         known = users.high[code] == high
+    if among is not None:
+        known &= np.isin(code, among)
     stage = np.array([places.get(one, -1) for one in rows.stage], np.int64)
     kept = np.flatnonzero(known & (stage >= 0))
     entered, run = np.array(rows.entered, np.int64), np.array(rows.run, np.int64)

@@ -14,6 +14,7 @@ from gateway.api.questions import (
     BEHIND,
     COST,
     MOST_TOP,
+    ONLY,
     WORKED_OUT,
     Answered,
     Asked,
@@ -125,6 +126,7 @@ class FunnelInput:
 
     steps: list[FunnelStepInput] = strawberry.field(description=f"Its steps, 1 to {MOST_STEPS}.")
     range: RangeInput = strawberry.field(description="In which time attempts begin; later steps may lie behind it.")
+    segment: strawberry.ID | None = strawberry.field(default=None, description=ONLY)
     window: str | None = strawberry.field(
         default=None, description="How long an attempt lasts at most, such as `7d`; without limit if left out."
     )
@@ -220,7 +222,7 @@ class Funnels:
 
 
 async def _answered(context: Context, given: FunnelInput) -> Result:
-    asked = Asked("funnel", given.range)
+    asked = Asked("funnel", given.range, given.segment)
     if not 1 <= len(given.steps) <= MOST_STEPS:
         raise InvalidInput(
             f"The funnel has {len(given.steps)} steps; 1 to {MOST_STEPS} are possible.",

@@ -11,6 +11,7 @@ import strawberry
 
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.context import Context, Info
+from gateway.api.maps import checked_segment
 from gateway.api.questions import (
     BEHIND,
     MOST_TOP,
@@ -306,7 +307,13 @@ def _bounds(figure: Figure, points: int | None, interval: CalendarInterval | Non
 
 
 async def evaluated(
-    context: Context, kpi: KpiFile, given: RangeInput, by: str | None, most: int | None, zone: str | None
+    context: Context,
+    kpi: KpiFile,
+    given: RangeInput,
+    by: str | None,
+    most: int | None,
+    zone: str | None,
+    segment: str | None = None,
 ) -> KpiResult:
     """The KPI as it is asked about. Raises InvalidInput, Forbidden, TooLarge, Unavailable."""
     question = KpiQuestion(
@@ -315,6 +322,7 @@ async def evaluated(
         by=by or None,
         most=within(most, 10, 1, MOST_TOP, "top"),
         zone=zone_of(zone),
+        segment=None if segment is None else checked_segment(context.services.contract, segment, "segment"),
     )
     breakdown = question.breakdown
     check_trait(context, breakdown)

@@ -14,7 +14,7 @@ from gateway.api.kpi_snapshots import KpiSnapshotConnection, snapshot_page
 from gateway.api.lineage import LINEAGE, LineageNode, along, lineage_of
 from gateway.api.nodes import Node
 from gateway.api.observations import OBSERVED, ObservationConnection, observation_page
-from gateway.api.questions import MOST_TOP
+from gateway.api.questions import MOST_TOP, ONLY
 from gateway.api.ranges import KPIS, RangeInput
 from gateway.contract import Kpi as KpiFile
 from gateway.contract import KpiStatus
@@ -166,6 +166,7 @@ class Kpi(Node):
         self,
         info: Info,
         range: Annotated[RangeInput, strawberry.argument(description="Over which time.")],
+        segment: Annotated[strawberry.ID | None, strawberry.argument(description=ONLY)] = None,
         by: Annotated[
             str | None,
             strawberry.argument(
@@ -186,4 +187,4 @@ class Kpi(Node):
             ),
         ] = None,
     ) -> KpiResult:
-        return await evaluated(info.context, self.file, range, by, top, time_zone)
+        return await evaluated(info.context, self.file, range, by, top, time_zone, segment)

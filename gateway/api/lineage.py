@@ -27,6 +27,8 @@ class LineageKind(Enum):
     MAP = strawberry.enum_value("map", description="A journey map.")
     KPI = strawberry.enum_value("kpi", description="A KPI.")
     SURVEY = strawberry.enum_value("survey", description="A survey.")
+    SEGMENT = strawberry.enum_value("segment", description="A segment.")
+    ALERT = strawberry.enum_value("alert", description="An alert rule.")
     CONNECTOR = strawberry.enum_value("connector", description="A destination of events, by its name.")
 
 

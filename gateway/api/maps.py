@@ -10,9 +10,11 @@ from gateway.api.nodes import Node
 from gateway.api.observations import OBSERVED, ObservationConnection, observation_page
 from gateway.contract import Contract
 from gateway.contract import JourneyMap as MapFile
+from gateway.contract import Segment as SegmentFile
 from gateway.contract import Stage as StageFile
 from gateway.contract import Touchpoint as TouchpointFile
 from gateway.contract.durations import duration_in_words
+from gateway.contract.shape import did_you_mean
 from gateway.errors import InvalidInput, NotFound
 from gateway.plugin import Policy, Source, field
 
@@ -194,6 +196,15 @@ def check_keys(contract: Contract, map_key: str | None, stage: str | None = None
         known = list(dict.fromkeys(one.key for journey_map in maps for one in journey_map.stages))
         if stage not in known:
             raise InvalidInput("There is no stage of this key.", hint=f"There is: {', '.join(known)}.", path="stage")
+
+
+def checked_segment(contract: Contract, key: str, argument: str) -> SegmentFile:
+    """The segment of this key. Raises InvalidInput when the contract has none, with what was probably meant."""
+    segments = contract.segments
+    if key not in segments:
+        hint = did_you_mean(key, [*segments], otherwise="there is") if segments else "Add one to segments/."
+        raise InvalidInput(f"There is no segment {str(key)[:64]!r}.", hint=hint, path=argument)
+    return segments[key]
 
 
 def stage_of(journey_map: MapFile, key: str) -> Stage | None:

@@ -10,6 +10,7 @@ import strawberry
 from gateway.api import contract_query
 from gateway.api.accounting import INTAKE, IntakeAccounting, SourceName, intake_accounting
 from gateway.api.activity import ActivityQuestions
+from gateway.api.alert_rules import Alerting, rule_by
 from gateway.api.alerts import ALERTS, AlertConnection, alert_by, alert_page
 from gateway.api.audit import AUDIT, InstrumentationAudit, instrumentation_audit
 from gateway.api.catalog import CATALOG, CatalogConnection, catalog_page
@@ -43,6 +44,7 @@ from gateway.api.quarantine import (
 from gateway.api.ranges import KPIS, RangeInput
 from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
+from gateway.api.segments import SEGMENTS, Grouping, Segment
 from gateway.api.sequences import SequenceQuestions
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
 from gateway.api.visits import VisitQuestions
@@ -60,11 +62,13 @@ _NEEDED = {
     "event": EVENTS,
     "map": MAPS,
     "stage": MAPS,
+    "segment": SEGMENTS,
     "kpi": KPIS,
     "quarantined": QUARANTINE,
     "erasure": ERASE,
     "delivery": DELIVERIES,
     "alert": ALERTS,
+    "rule": KPIS,
     "response": EVENTS,
     **contract_query.NEEDED,
 }
@@ -95,7 +99,7 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions):
+class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping, Alerting):
     """The root of queries."""
 
     @field(
@@ -383,6 +387,11 @@ async def _stage(context: Context, key: str) -> Stage | None:
     return None if journey_map is None else stage_of(journey_map, stage)
 
 
+async def _segment(context: Context, key: str) -> Segment | None:
+    found = context.services.contract.segments.get(key)
+    return None if found is None else Segment(file=found)
+
+
 async def _kpi(context: Context, key: str) -> Kpi | None:
     found = context.services.contract.kpis.get(key)
     return None if found is None else Kpi(file=found)
@@ -410,11 +419,13 @@ _FINDERS: dict[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "event": _event,
     "map": _map,
     "stage": _stage,
+    "segment": _segment,
     "kpi": _kpi,
     "quarantined": _quarantined,
     "erasure": erasure_by,
     "delivery": _delivery,
     "alert": alert_by,
+    "rule": rule_by,
     "response": response,
     **contract_query.FINDERS,
 }

@@ -15,15 +15,17 @@ from strawberry.scalars import JSON
 
 from gateway.api.connections import DEFAULT_FIRST, After, Connection, First, Keyset, page
 from gateway.api.context import Context, Info
+from gateway.api.maps import checked_segment
 from gateway.api.ranges import KPIS, RangeInput, moments, range_of
 from gateway.api.scalars import DateTime
 from gateway.api.users import User, load_user
 from gateway.contract import Condition, EventRule, parse_duration
+from gateway.contract import Segment as SegmentFile
 from gateway.contract.hashing import content_hash
 from gateway.contract.rules import OPERATORS, kind_of
 from gateway.contract.shape import closest
 from gateway.errors import Forbidden, InvalidInput
-from gateway.insights.asking import Answer, By, Gathered, Reading, in_words
+from gateway.insights.asking import Answer, By, Gathered, Reading, in_words, only_in
 from gateway.insights.columnar.selecting import Scalar
 from gateway.insights.kernels import statistics
 from gateway.insights.kernels.events import Longs, Unit
@@ -111,6 +113,10 @@ class ByInput:
     )
 
 
+#: Of whom a question asks.
+ONLY = "Only events of the users who are in the segment of this key now."
+
+
 def unit_of(given: QuestionUnit | None, otherwise: Unit) -> Unit:
     """The kernel's word for it."""
     return otherwise if given is None else Unit(given.name)
@@ -125,10 +131,13 @@ class Asked:
 
     kind: str
     range: RangeInput
+    segment: str | None = None
     said: dict[str, object] = made(default_factory=dict)
     rules: list[tuple[str, EventRule]] = made(default_factory=list)
     properties: list[tuple[str, str]] = made(default_factory=list)
     by: By | None = None
+    #: What the segment says, once it has been looked up.
+    group: SegmentFile | None = None
 
     def rule(self, given: EventInput, argument: str) -> int:
         """The place of a rule among all of the question's. Raises InvalidInput."""
@@ -191,6 +200,8 @@ class Asked:
             "by": None if self.by is None else [self.by.kind, self.by.key],
             "said": self.said,
         }
+        if self.group is not None:
+            content["segment"] = [self.group.key, self.group.hash]
         return content_hash(content)
 
     async def answer(
@@ -199,6 +210,8 @@ class Asked:
         """The answer within the caller's scope. Raises InvalidInput, Forbidden, Unavailable."""
         self.between(context.services.clock.now())
         self._check_personal(context)
+        if self.segment is not None:
+            self.group = checked_segment(context.services.contract, self.segment, "segment")
         questions, contract = context.services.questions, context.services.contract
         await questions.check(context.scope, contract, self.rules, self.properties)
         return await questions.ask(context.scope, self.hash, reading, work)
@@ -206,7 +219,7 @@ class Asked:
     def reading(self, between: tuple[int, int], **more: Any) -> Reading:
         """What is read for it."""
         rules = tuple(rule for _, rule in self.rules)
-        return Reading(rules=rules, between=between, by=self.by, **more)
+        return Reading(rules=rules, between=between, by=self.by, segment=self.segment, **more)
 
     def _check_personal(self, context: Context) -> None:
         """Personal data is asked about by those who may see it."""
@@ -419,6 +432,8 @@ def shown_value(values: Sequence[Scalar], number: int) -> BreakdownValue:
 def told(asked: Asked, answer: Answer[Any], sentence: str) -> dict[str, Any]:
     """What `Answered` says."""
     start, end = asked.between(answer.as_of)
+    if asked.group is not None:
+        sentence += f" {only_in(asked.group)}"
     return {
         "definition": sentence,
         "hash": asked.hash,

@@ -13,6 +13,7 @@ from gateway.api.questions import (
     DAY_MS,
     EVER,
     MOST_EVENTS,
+    ONLY,
     Answered,
     Asked,
     Behind,
@@ -64,6 +65,7 @@ class RetentionInput:
     start: list[EventInput] = strawberry.field(description="With one of these events users begin.")
     back: list[EventInput] = strawberry.field(description="With one of these they come back.")
     range: RangeInput = strawberry.field(description="In which time they begin.")
+    segment: strawberry.ID | None = strawberry.field(default=None, description=ONLY)
     time_zone: str | None = strawberry.field(default=None, description="An IANA time zone; UTC if left out.")
     interval: CalendarInterval | None = strawberry.field(
         default=None, description="DAY, WEEK or MONTH, of cohorts and of buckets; DAY if left out."
@@ -110,7 +112,7 @@ class RetentionAnswer(Answered):
 
 
 async def answered_retention(context: Context, given: RetentionInput) -> RetentionAnswer:
-    asked, zone = Asked("retention", given.range), zone_of(given.time_zone)
+    asked, zone = Asked("retention", given.range, given.segment), zone_of(given.time_zone)
     for name in ("start", "back"):
         if not 1 <= len(getattr(given, name)) <= MOST_EVENTS:
             raise InvalidInput(f"`{name}` names 1 to {MOST_EVENTS} events.", path=name)

@@ -46,6 +46,7 @@ from gateway.api.privacy import Private
 from gateway.api.proposals import Proposing
 from gateway.api.query import Query as Asking
 from gateway.api.scalars import SCALARS
+from gateway.api.segments import Entering
 from gateway.api.subscriptions import Subscription as Following
 from gateway.contract import Contract
 from gateway.errors import SetupError
@@ -67,7 +68,7 @@ class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Re
 
 
 @strawberry.type(description="What can be watched, over WebSocket or as an event stream.")
-class Subscription(Following, Flagging, Agreed, Measuring):
+class Subscription(Following, Flagging, Entering, Agreed, Measuring):
     """The root of subscriptions."""
 
 

@@ -12,6 +12,7 @@ from gateway.api.context import Context, Info
 from gateway.api.questions import (
     COST,
     MOST_TOP,
+    ONLY,
     WORKED_OUT,
     Answered,
     Asked,
@@ -56,6 +57,7 @@ class SequencesInput:
     """Which events, and whose sequences."""
 
     range: RangeInput = strawberry.field(description="Events of which time.")
+    segment: strawberry.ID | None = strawberry.field(default=None, description=ONLY)
     events: list[EventInput] | None = strawberry.field(
         default=None, description=f"Only these, at most {MOST_EVENTS}; others are skipped, not broken at. Null: all."
     )
@@ -234,7 +236,7 @@ class SequenceQuestions:
 
 def _asked(kind: str, given: SequencesInput) -> tuple[Asked, Unit, str]:
     """The question with its events, whose sequences, and both in words."""
-    asked, unit = Asked(kind, given.range), unit_of(given.unit, Unit.SESSION)
+    asked, unit = Asked(kind, given.range, given.segment), unit_of(given.unit, Unit.SESSION)
     within(len(given.events or ()), 0, 0, MOST_EVENTS, "events")
     rules = asked.events(given.events, "events")
     which = f"only {asked.words(rules)}" if rules else "all events"

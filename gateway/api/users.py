@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry.scalars import JSON
@@ -30,6 +30,11 @@ from gateway.model.journey import Session as Visit
 from gateway.model.journey import UserState
 from gateway.pipeline.persons import Persons, Then
 from gateway.plugin import Policy, Source, attribute, field
+
+if TYPE_CHECKING:
+    from gateway.api.segments import Segment
+
+LazySegment = Annotated["Segment", strawberry.lazy("gateway.api.segments")]
 
 USERS = JOURNEYS
 PERSONAL = Policy("journeys:read", subject=True, pii=True)
@@ -272,6 +277,19 @@ class User(Node):
     async def flags(self, info: Info, keys: Keys = None) -> list[Flag]:
         subject = await subject_of(info.context, self.state, await self.known_as(info.context))
         return [Flag(decision=one) for one in await decided(info.context, checked_keys(keys), subject)]
+
+    @field(
+        source=Source.document("users", "segments"),
+        policy=JOURNEYS,
+        size=3,
+        description="The segments they are in, as they were folded last; none for who denies analytics.",
+    )
+    async def segments(self, info: Info) -> list[LazySegment]:
+        from gateway.api.segments import segments_of  # segments are made of users
+
+        known = await self.known_as(info.context)
+        words = await info.context.services.privacy.words_of(info.context.scope.workspace, known)
+        return await segments_of(info.context, self.state, words)
 
     @field(source=Source.many("journeys", "user"), policy=JOURNEYS, description="Their runs, the last active first.")
     async def journeys(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> JourneyConnection:

@@ -13,6 +13,7 @@ from gateway.api.context import Info
 from gateway.api.questions import (
     BEHIND,
     COST,
+    ONLY,
     WORKED_OUT,
     Answered,
     Asked,
@@ -43,6 +44,7 @@ class SessionStatsInput:
     """Sessions."""
 
     range: RangeInput = strawberry.field(description="Events of which time; a visit that goes beyond it is cut there.")
+    segment: strawberry.ID | None = strawberry.field(default=None, description=ONLY)
     views: list[EventInput] | None = strawberry.field(
         default=None, description="Views of pages or screens: two of them make a session engaged."
     )
@@ -90,7 +92,7 @@ class VisitQuestions:
         at_least: AtLeast = None,
     ) -> SessionStatsAnswer:
         await info.context.wait_for(at_least)
-        asked = Asked("sessionStats", input.range)
+        asked = Asked("sessionStats", input.range, input.segment)
         within(len(input.views or ()), 0, 0, _MOST_EVENTS, "views")
         within(len(input.key_events or ()), 0, 0, _MOST_EVENTS, "keyEvents")
         views, keys = asked.events(input.views, "views"), asked.events(input.key_events, "keyEvents")

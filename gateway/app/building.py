@@ -28,6 +28,7 @@ from gateway.clock import ServerClock, random_secret
 from gateway.connectors.instances import Instance
 from gateway.contract import Contract
 from gateway.errors import SetupError
+from gateway.insights.alerting import EvaluatedKpis, RuleValues, RuleWatch
 from gateway.insights.asking import Questions
 from gateway.insights.kpis.evaluating import Evaluator
 from gateway.insights.kpis.snapshots import Snapshots
@@ -141,7 +142,8 @@ class Gateway:
             yield
             return
         task = asyncio.create_task(self.deriver.run())
-        looking = [asyncio.create_task(run) for run in (self._audit_alerts(), self.tending.run(), self.snapshots.run())]
+        runs = (self._audit_alerts(), self.tending.run(), self.snapshots.run(), self._watch_rules())
+        looking = [asyncio.create_task(run) for run in runs]
         try:
             # Inside: what is delivered is noted under the lanes that the deriver then gives back.
             async with self.connectors.running(), self.columnar.running():
@@ -166,6 +168,26 @@ class Gateway:
             self.deriver.owns,
         )
         await alerts.run(self.settings.audit_minutes)
+
+    @property
+    def rule_values(self) -> RuleValues:
+        """What alert rules compare."""
+        return RuleValues(
+            self.database, EvaluatedKpis(self.evaluator.questions, lambda: self.contract), lambda: self.contract
+        )
+
+    async def _watch_rules(self) -> None:
+        """Look at the alert rules of the contract."""
+        workspaces = Keys(self.database).workspaces
+        watch = RuleWatch(
+            self.database,
+            self.rule_values,
+            lambda: self.contracts.current,
+            workspaces,
+            self.clock,
+            self.deriver.owns,
+        )
+        await watch.run()
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:

@@ -39,6 +39,7 @@ from gateway.connectors.asking import Asking
 from gateway.console.pages import page_routes
 from gateway.quality.auditing import Auditor
 from gateway.quality.definitions import Definitions
+from gateway.store.alert_states import AlertStates
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
 from gateway.store.kpi_snapshots import KpiSnapshots
@@ -143,6 +144,8 @@ def services_of(gateway: Gateway) -> Services:
         evaluator=gateway.evaluator,
         snapshots=KpiSnapshots(gateway.database),
         definitions=Definitions(gateway.collaboration.history),
+        alert_states=AlertStates(gateway.database),
+        rule_values=gateway.rule_values,
         flags=gateway.connectors.flags,
     )
 

@@ -230,6 +230,8 @@ class Runner:
                 found[one.id] = Untouched()
             elif one.message is None and one.alert is None and one.item.kind != "erase":
                 found[one.id] = Done("gone")
+            elif one.alert is not None and one.alert.channels and self.instance.name not in one.alert.channels:
+                found[one.id] = Done("skipped")
         asked = [one for one in pieces if one.id not in found]
         purpose = self.instance.capabilities.purpose
         for withheld in await self._loader.withheld(self.instance.workspace, asked, purpose):

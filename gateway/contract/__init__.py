@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.contract.alerts import AlertRule
 from gateway.contract.consent import ConsentPurpose
 from gateway.contract.differences import Difference, differences, not_raised
 from gateway.contract.durations import duration_in_words, parse_duration
@@ -36,9 +37,11 @@ from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefi
 from gateway.contract.requests import DataRequest
 from gateway.contract.rules import Condition, EventRule
 from gateway.contract.schema_root import find_schema_root
+from gateway.contract.segments import Segment, Segments
 from gateway.contract.surveys import Question, Survey
 
 __all__ = [
+    "AlertRule",
     "Ces",
     "Churn",
     "Condition",
@@ -67,6 +70,8 @@ __all__ = [
     "Ratio",
     "Retention",
     "Satisfied",
+    "Segment",
+    "Segments",
     "SessionLength",
     "Stage",
     "StageMetric",

@@ -66,9 +66,9 @@ class _Check:
         yield from self._personas()
         for path, source in self.sources.items():
             home = path.partition("/")[0]
-            if home in ("journeys", "kpis", "surveys"):
+            if home in ("journeys", "kpis", "surveys", "segments", "alerts"):
                 yield from self._rules(source)
-            if home in ("kpis", "events", "surveys"):
+            if home in ("kpis", "events", "surveys", "segments"):
                 yield from self._term(source, home)
             if home == "kpis":
                 yield from self._parts(source)
@@ -112,7 +112,7 @@ class _Check:
     # -- rules ----------------------------------------------------------------------------------------------------
 
     def _rules(self, source: Source) -> Iterator[ContractFinding]:
-        """Every event and property that a map, a KPI or a survey names."""
+        """Every event and property that a map, a KPI, a survey, a segment or an alert names."""
         for place, event, rule in _rules_in(source.value, ()):
             definitions = self.by_name.get(event, [])
             self.used |= {one.key for one in definitions}
@@ -263,7 +263,7 @@ class _Check:
         for key, event in self.contract.events.items():
             if key not in self.used and event.name not in wanted and not event.deprecated:
                 source = self.sources[f"events/{key}.yaml"]
-                what = f"nothing uses {shown(event.name)}: no map, KPI, survey, persona or example"
+                what = f"nothing uses {shown(event.name)}: no map, KPI, survey, segment, persona or example"
                 yield self._found("note", "unused-event", source, (), what, "use it, or send less")
 
     # -- words ----------------------------------------------------------------------------------------------------

@@ -250,3 +250,7 @@ def _json(value: object) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+#: The same words, for other files than KPIs: `"Order Completed" where "total" is at least 100`.
+event_in_words, condition_in_words = _event, _condition

@@ -17,19 +17,27 @@ _TEXTS = frozenset({
 })  # fmt: skip
 
 
+DifferenceKind = Literal["map", "kpi", "segment", "alert"]
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A map or a KPI that is there in one version only, or is not the same in both."""
+    """A map, a KPI, a segment or an alert rule that is there in one version only, or is not the same in both."""
 
-    kind: Literal["map", "kpi"]
+    kind: DifferenceKind
     key: str
     change: Literal["added", "removed", "changed"]
 
 
 def differences(before: Contract | None, after: Contract) -> list[Difference]:
     """Maps first, each kind by key. Comments and the order of keys make no difference."""
-    old_maps, old_kpis = (before.journeys, before.kpis) if before is not None else ({}, {})
-    return [*_between("map", old_maps, after.journeys), *_between("kpi", old_kpis, after.kpis)]
+    old = before if before is not None else Contract("none", {}, {})
+    return [
+        *_between("map", old.journeys, after.journeys),
+        *_between("kpi", old.kpis, after.kpis),
+        *_between("segment", old.segments, after.segments),
+        *_between("alert", old.alerts, after.alerts),
+    ]
 
 
 def not_raised(before: Contract | None, after: Contract) -> list[str]:
@@ -47,9 +55,7 @@ def _rules(journey: JourneyMap) -> str:
     return content_hash(journey, without=_TEXTS)
 
 
-def _between(
-    kind: Literal["map", "kpi"], before: Mapping[str, object], after: Mapping[str, object]
-) -> Iterator[Difference]:
+def _between(kind: DifferenceKind, before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[Difference]:
     for key in sorted({*before, *after}):
         if key not in before:
             yield Difference(kind, key, "added")

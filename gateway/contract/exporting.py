@@ -47,6 +47,8 @@ def as_markdown(contract: Contract) -> str:
     lines += _section("KPIs", _kpis(contract))
     lines += _section("Events", _events(contract))
     lines += _section("Surveys", (line for one in contract.surveys.values() for line in _survey(one)))
+    lines += _section("Segments", _segments(contract))
+    lines += _section("Alerts", _alerts(contract))
     lines += _section("Personas", _personas(contract))
     lines += _section("Consent", _consent(contract))
     lines += _section("Data requests", _requests(contract))
@@ -197,6 +199,26 @@ def _survey(survey: Survey) -> Iterator[str]:
         answers = f" {scale.lowest} to {scale.highest}" if scale is not None else ""
         yield f"1. {_cell(words)} ({question.kind}{answers})"
     yield ""
+
+
+def _segments(contract: Contract) -> Iterator[str]:
+    for segment in contract.segments.values():
+        yield f"### {_cell(segment.name)}"
+        yield ""
+        yield f"{_code(segment.key)}. {_cell(segment.description)} Owners: {_cell(', '.join(segment.owners))}."
+        yield ""
+        yield _cell(segment.definition)
+        yield ""
+
+
+def _alerts(contract: Contract) -> Iterator[str]:
+    for alert in contract.alerts.values():
+        yield f"### {_cell(alert.name)}"
+        yield ""
+        yield f"{_code(alert.key)}, {alert.severity}. Owners: {_cell(', '.join(alert.owners))}. {_cell(alert.hint)}"
+        yield ""
+        yield _cell(alert.definition)
+        yield ""
 
 
 def _personas(contract: Contract) -> Iterator[str]:

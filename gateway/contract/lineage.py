@@ -1,4 +1,5 @@
-"""Lineage: from a property over the events that carry it to the stages, maps, KPIs and surveys that live on it."""
+"""Lineage: from a property over the events that carry it to the stages, maps, KPIs, surveys, segments and alerts that
+live on it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from gateway.contract.alerts import AlertRule, OnDrift, OnKpi, OnSilence
 from gateway.contract.functions import (
     Ces,
     Function,
@@ -22,9 +24,10 @@ from gateway.contract.kpis import Kpi
 from gateway.contract.loading import Contract
 from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefinition
 from gateway.contract.rules import EventRule
+from gateway.contract.segments import InJourney, Segment, event_rules_of, rules_within
 from gateway.contract.surveys import OnEvent, OnStage, OnTaskCompleted, Survey
 
-NodeKind = Literal["property", "event", "stage", "map", "kpi", "survey", "connector"]
+NodeKind = Literal["property", "event", "stage", "map", "kpi", "survey", "segment", "alert", "connector"]
 Direction = Literal["upstream", "downstream"]
 
 #: How many nodes one answer holds at most.
@@ -80,7 +83,7 @@ class Lineage:
 
     @cached_property
     def readings(self) -> Mapping[Node, tuple[Reading, ...]]:
-        """What every stage, map, KPI and survey reads by itself."""
+        """What every stage, map, KPI, survey, segment and alert reads by itself."""
         found: dict[Node, tuple[Reading, ...]] = {}
         for one in self.contract.journeys.values():
             for stage in one.stages:
@@ -91,6 +94,10 @@ class Lineage:
         for survey in self.contract.surveys.values():
             rules = [trigger.rule for trigger in survey.triggers if isinstance(trigger, OnEvent)]
             found[Node("survey", survey.key)] = _read(rules)
+        for segment in self.contract.segments.values():
+            found[Node("segment", segment.key)] = _read(event_rules_of(segment))
+        for alert in self.contract.alerts.values():
+            found[Node("alert", alert.key)] = _looked_at(alert)
         return found
 
     def of(self, node: Node, direction: Direction) -> list[Node]:
@@ -167,6 +174,10 @@ class Lineage:
             yield from ((Node("survey", key), Node("kpi", kpi.key)) for key in self._surveys_of(kpi))
         for survey in self.contract.surveys.values():
             yield from ((one, Node("survey", survey.key)) for one in _waited_for(survey))
+        for segment in self.contract.segments.values():
+            yield from ((one, Node("segment", segment.key)) for one in _stood_in(segment))
+        for alert in self.contract.alerts.values():
+            yield from ((one, Node("alert", alert.key)) for one in _compared(alert))
 
     def _surveys_of(self, kpi: Kpi) -> Iterator[str]:
         for rule in rules_of(kpi.function):
@@ -195,6 +206,10 @@ class Lineage:
                 return node.key in contract.kpis
             case "survey":
                 return node.key in contract.surveys
+            case "segment":
+                return node.key in contract.segments
+            case "alert":
+                return node.key in contract.alerts
             case _:
                 return False
 
@@ -264,6 +279,30 @@ def _waited_for(survey: Survey) -> Iterator[Node]:
         elif isinstance(trigger, OnTaskCompleted):
             yield Node("map", trigger.map)
     yield from (Node("survey", one.survey) for one in survey.targeting.answered)
+    if survey.targeting.segment is not None:
+        yield Node("segment", survey.targeting.segment)
+
+
+def _stood_in(segment: Segment) -> Iterator[Node]:
+    for rule in rules_within(segment.rule):
+        if isinstance(rule, InJourney):
+            yield Node("map", rule.map) if rule.stage is None else Node("stage", f"{rule.map}.{rule.stage}")
+
+
+def _looked_at(alert: AlertRule) -> tuple[Reading, ...]:
+    match alert.watched:
+        case OnSilence(event):
+            return (Reading(event),)
+        case OnDrift(event, property_):
+            return (Reading(event), Reading(event, property_))
+    return ()
+
+
+def _compared(alert: AlertRule) -> Iterator[Node]:
+    if isinstance(alert.watched, OnKpi):
+        yield Node("kpi", alert.watched.kpi)
+        if alert.watched.segment is not None:
+            yield Node("segment", alert.watched.segment)
 
 
 def _keys_within(properties: Iterable[PlannedProperty]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, cast
 
+from gateway.contract.alerts import AlertRule
 from gateway.contract.consent import ConsentPurpose
 from gateway.contract.examples import Example
 from gateway.contract.functions import rules_of
@@ -20,6 +21,7 @@ from gateway.contract.journeys import JourneyMap
 from gateway.contract.kpis import Kpi
 from gateway.contract.personas import Persona
 from gateway.contract.plan import EventDefinition, PropertyDefinition
+from gateway.contract.reading.alerts import build_alert
 from gateway.contract.reading.checks import check_unique
 from gateway.contract.reading.consent import build_consent
 from gateway.contract.reading.examples import build_example
@@ -31,8 +33,10 @@ from gateway.contract.reading.personas import build_persona
 from gateway.contract.reading.plan import build_event, build_properties, check_plan
 from gateway.contract.reading.references import check_references
 from gateway.contract.reading.requests import build_request
+from gateway.contract.reading.segments import build_segment
 from gateway.contract.reading.surveys import build_survey
 from gateway.contract.requests import DataRequest
+from gateway.contract.segments import Segment, Segments, event_rules_of
 from gateway.contract.shape import check_shape, closest
 from gateway.contract.sources import Source, read_source, source_of
 from gateway.contract.surveys import Survey
@@ -50,7 +54,8 @@ _START = "add journeys/<key>.yaml or kpis/<key>.yaml"
 class Contract:
     """What one contract folder says, and the texts it says it in, by path (`journeys/purchase.yaml`).
 
-    `journeys_hash` changes when anything in a map does, `hash` with every letter of a file.
+    `journeys_hash` changes when anything in a map or in the rule of a segment does: with it users are folded anew.
+    `hash` changes with every letter of a file.
     """
 
     name: str
@@ -62,17 +67,24 @@ class Contract:
     glossary: dict[str, Term] = field(default_factory=dict)
     personas: dict[str, Persona] = field(default_factory=dict)
     surveys: dict[str, Survey] = field(default_factory=dict)
+    segments: dict[str, Segment] = field(default_factory=dict)
+    alerts: dict[str, AlertRule] = field(default_factory=dict)
     #: By purpose.
     consent: dict[str, ConsentPurpose] = field(default_factory=dict)
     requests: dict[str, DataRequest] = field(default_factory=dict)
     #: By the name of each file without `.json`.
     examples: dict[str, Example] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    #: The segments as the fold reads them.
+    grouping: Segments = field(init=False, repr=False, compare=False)
     journeys_hash: str = field(init=False, repr=False, compare=False)
     hash: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "journeys_hash", content_hash(self.journeys))
+        grouping = Segments(self.segments)
+        object.__setattr__(self, "grouping", grouping)
+        folded = [self.journeys, grouping.hash] if self.segments else self.journeys
+        object.__setattr__(self, "journeys_hash", content_hash(folded))
         object.__setattr__(self, "hash", content_hash(dict(self.files)))
 
     def term(self, word: str | None) -> Term | None:
@@ -84,9 +96,10 @@ class Contract:
 
     @property
     def event_names(self) -> frozenset[str]:
-        """The events that a map or a KPI looks at."""
+        """The events that a map, a KPI or a segment looks at."""
         rules = [rule for item in self.journeys.values() for rule in item.rules]
         rules += [rule for kpi in self.kpis.values() for rule in rules_of(kpi.function)]
+        rules += [rule for segment in self.segments.values() for rule in event_rules_of(segment)]
         return frozenset(rule.event for rule in rules)
 
 
@@ -158,6 +171,7 @@ def _built(name: str, named: Mapping[str, Sequence[Source]], files: Mapping[str,
         return {key: one for single in built(kind, build) for key, one in single.items()}
 
     properties = whole("properties", build_properties)
+    personas = {one.key: one for one in built("persona", build_persona)}
     return Contract(
         name,
         journeys={one.key: one for one in built("journey", build_journey)},
@@ -165,8 +179,10 @@ def _built(name: str, named: Mapping[str, Sequence[Source]], files: Mapping[str,
         events={one.key: one for one in built("event", lambda content: build_event(content, properties))},
         properties=properties,
         glossary=whole("glossary", build_glossary),
-        personas={one.key: one for one in built("persona", build_persona)},
+        personas=personas,
         surveys={one.key: one for one in built("survey", build_survey)},
+        segments={one.key: one for one in built("segment", lambda content: build_segment(content, personas))},
+        alerts={one.key: one for one in built("alert", build_alert)},
         consent=whole("consent", build_consent),
         requests={one.key: one for one in built("request", build_request)},
         examples={source.stem: build_example(source.stem, _content(source)) for source in named["example"]},

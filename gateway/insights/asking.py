@@ -15,13 +15,13 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import numpy as np
 
 from gateway.clock import Clock
-from gateway.contract import Condition, Contract, EventRule
+from gateway.contract import Condition, Contract, EventRule, Segment
 from gateway.contract.rules import kind_of
 from gateway.contract.shape import closest
 from gateway.errors import InvalidInput
 from gateway.insights.columnar.scan import Scanned, Scans, Version
 from gateway.insights.columnar.selecting import Column, Scalar, Selection
-from gateway.insights.columnar.users import Users
+from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.filtering import Filters
 from gateway.insights.kernels.events import NONE, Events, Floats, Ints, Longs, by_gap, distinct
 from gateway.model.scope import Scope
@@ -61,7 +61,7 @@ class Reading:
     `others`: all other events as well, with codes of their own. `sessions`: events carry the number of their session,
     for which all events are looked at. `value` is the path of the number that counts; `numbers` of several of them.
     Events that do not meet all `filters` are as if they had never been: a filter is on a property, on `client.device`
-    and the like, or on `traits.plan`.
+    and the like, or on `traits.plan`. `segment`: only events of the users who are in it now.
     """
 
     rules: tuple[EventRule, ...]
@@ -72,6 +72,7 @@ class Reading:
     by: By | None = None
     numbers: tuple[str, ...] = ()
     filters: tuple[Condition, ...] = ()
+    segment: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.rules) > MOST_RULES:
@@ -93,6 +94,8 @@ class Gathered:
     values: tuple[Scalar, ...]
     users: Users
     numbers: Mapping[str, Floats] = field(default_factory=dict)
+    #: The codes of the users that it is about; None: all.
+    among: Codes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,29 @@ class _Remembered:
     answer: Answer[Any]
     version: Version
     denying: frozenset[str]
+    #: The segment that it is about, and who was in it.
+    segment: str | None = None
+    members: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Then:
+    """A clock that stands at a moment (ms), but for how long things take."""
+
+    clock: Clock
+    moment: int
+
+    def now(self) -> int:
+        """The moment."""
+        return self.moment
+
+    def sequence(self, count: int = 1) -> int:
+        """As the clock itself has it."""
+        return self.clock.sequence(count)
+
+    def monotonic(self) -> float:
+        """As the clock itself has it."""
+        return self.clock.monotonic()
 
 
 class Questions:
@@ -137,6 +163,11 @@ class Questions:
     def of(cls, scans: Scans, database: Database, clock: Clock) -> Questions:
         """What one process needs for them."""
         return cls(scans, Measures(database), Known(database), StoredUsers(database), clock)
+
+    def at(self, moment: int) -> Questions:
+        """The same questions, answered as of a moment (ms) that has passed; nothing is remembered of them."""
+        then = _Then(self._clock, moment)
+        return Questions(self.scans, self._measures, self._known, self._users, then)
 
     def now(self) -> int:
         """The moment (ms) as of which a question would be answered."""
@@ -167,7 +198,8 @@ class Questions:
         wanted = reading(as_of)
         start, end = wanted.between
         wanted = replace(wanted, between=(min(start, as_of + 1), min(end, as_of + 1)))
-        scanned = await self.scans.scan(scope, await self._selection(scope, wanted))
+        members = None if wanted.segment is None else await self.members(scope, wanted.segment)
+        scanned = await self.scans.scan(scope, await self._selection(scope, wanted), members)
         traits = None
         if wanted.by is not None and wanted.by.kind == "trait":
             traits = await self._traits(scope, scanned, wanted.by.key)
@@ -176,12 +208,14 @@ class Questions:
 
         def worked(_: object) -> tuple[Gathered, T]:
             gathered = gather(filters.met(scanned, of_users), wanted, traits)
+            if members is not None:
+                gathered = replace(gathered, among=scanned.users.codes(members))
             return gathered, work(gathered, as_of)
 
         left = max(0.001, self.scans.limits.seconds - (self._clock.monotonic() - began))
         gathered, found = await self.scans.engine.run(worked, seconds=left)
         answer = Answer(found, as_of, len(scanned), gathered.names, gathered.values, gathered.users)
-        self._remember(place, _Remembered(answer, scanned.version, denying))
+        self._remember(place, _Remembered(answer, scanned.version, denying, wanted.segment, members))
         return answer
 
     async def _again(self, scope: Scope, place: tuple[str, str]) -> Answer[Any] | None:
@@ -192,7 +226,14 @@ class Questions:
         same = users is known.answer.users and await self.scans.version(scope) == known.version
         if not same or (await self._measures.denying(scope)).users != known.denying:
             return None
+        if known.segment is not None and await self.members(scope, known.segment) != known.members:
+            return None
         return known.answer
+
+    async def members(self, scope: Scope, segment: str) -> frozenset[str]:
+        """The ids of the users who are in a segment as they were folded last: for `Scans.scan`, and whoever else counts
+        only them. Raises Unavailable when that takes too long."""
+        return frozenset(await self._users.ids_in_segment(scope, segment))
 
     def _remember(self, place: tuple[str, str], one: _Remembered) -> None:
         self._remembered.pop(place, None)
@@ -201,6 +242,10 @@ class Questions:
         # Arrays of an answer are about as long as what was scanned; one row at least, so that the number is bounded.
         while sum(max(1_000, each.answer.rows) for each in self._remembered.values()) > _REMEMBERED_ROWS:
             self._remembered.popitem(last=False)
+
+    async def denying(self, scope: Scope) -> frozenset[str]:
+        """The ids of the users who deny to be counted now."""
+        return (await self._measures.denying(scope)).users
 
     async def _selection(self, scope: Scope, wanted: Reading) -> Selection:
         others: tuple[str, ...] = ()
@@ -315,6 +360,11 @@ def gather(scanned: Scanned, wanted: Reading, traits: dict[int, object] | None =
     )
     codes = tuple(tuple(np.flatnonzero(of_code >> place & 1).tolist()) or (NONE,) for place in range(len(wanted.rules)))
     return Gathered(events, codes, names, values, scanned.users, numbers)
+
+
+def only_in(segment: Segment) -> str:
+    """Of whom alone a question is, in words."""
+    return f"Only events of those who are in the segment {segment.name!r} now: {segment.definition}"
 
 
 def in_words(rule: EventRule) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.model.journey import Journey, JourneyStatus, JourneyStep
+from gateway.model.journey import Journey, JourneyStatus, JourneyStep, SegmentStep, UserState
 
 
 class _Move(NamedTuple):
@@ -50,6 +50,13 @@ def steps_between(old: Journey | None, new: Journey | None) -> list[JourneyStep]
             JourneyStep(new.id, new.user, new.map, new.run, before, new.stage, new.status, at, new.ended_event)
         )
     return steps
+
+
+def memberships_between(user: str, old: UserState | None, new: UserState | None, at: int) -> list[SegmentStep]:
+    """Which segments the user has entered or left between two folds, the latter at `at` (ms). None: there is no such
+    user."""
+    before, after = (set(state.segments) if state is not None else set() for state in (old, new))
+    return [SegmentStep(user, key, key in after, at) for key in sorted(before ^ after)]
 
 
 def _moves(run: Journey) -> list[_Move]:

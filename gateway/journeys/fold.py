@@ -1,4 +1,4 @@
-"""fold(events, as_of): what one user's events say, in order. Pure: same events and maps, same result.
+"""fold(events, as_of): what one user's events say, in order. Pure: same events, maps and segments, same result.
 
 The state keeps a run as its events left it; that time has run out for it is applied on the way out (`settled`),
 so that an event that arrives late but in order continues the run it belongs to.
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.contract import EventRule, JourneyMap, Stage
+from gateway.contract import EventRule, JourneyMap, Segments, Stage
+from gateway.contract.segments import NO_SEGMENTS
+from gateway.journeys.segments import remember, settle
 from gateway.model.event import Event, EventType, JsonObject
 from gateway.model.journey import Journey, JourneyStatus, Session, StageVisit, UserState
 
@@ -34,6 +36,7 @@ def fold(
     *,
     as_of: int,
     state: UserState | None = None,
+    segments: Segments = NO_SEGMENTS,
 ) -> Folded:
     """Fold events, sorted by their order, onto `state` (None: from the start).
 
@@ -51,6 +54,7 @@ def fold(
         state.events += 1
         if event.type is not EventType.GROUP:  # its traits are the group's
             state.traits = _traits(state.traits, event)
+        remember(state, segments, event)
         state.session = _session(state, event)
         sessions[state.session.id] = state.session
         for journey_map in maps.values():
@@ -61,6 +65,7 @@ def fold(
         raise ValueError("nothing to fold")
     for run in state.runs.values():
         journeys[run.id] = run
+    settle(state, segments, as_of)
     return Folded(state, sessions, {key: settled(run, as_of) for key, run in journeys.items()})
 
 

@@ -38,17 +38,19 @@ class Watch:
     """What a subscription wants to hear of; None means all."""
 
     workspace: str
-    kind: Literal["event", "journey", "alert", "request"]
+    kind: Literal["event", "journey", "segment", "alert", "request"]
     users: frozenset[str] | None = None
     names: frozenset[str] | None = None
     map: str | None = None
     stage: str | None = None
+    segment: str | None = None
 
     def wants(self, row: Row) -> bool:
         return (
             (self.users is None or row["user"] in self.users)
             and (self.names is None or row["name"] in self.names)
             and (self.map is None or row["map"] == self.map)
+            and (self.segment is None or row["segment"] == self.segment)
             and (self.stage is None or self.stage in (row["from"], row["to"]))
         )
 
@@ -61,6 +63,8 @@ class Watch:
             found["name"] = {"$in": sorted(self.names)}
         if self.map is not None:
             found["map"] = self.map
+        if self.segment is not None:
+            found["segment"] = self.segment
         return found
 
 

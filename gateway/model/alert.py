@@ -20,7 +20,7 @@ class Alert:
 
     `key` names what is wrong, so that the same trouble raises one alert however often it is met: as long as it is open
     `count` and `last_at` grow. `about` says what it concerns, by the field's word and its key (`connector`: `crm`).
-    No personal data stands in it.
+    No personal data stands in it. `channels` are the instances that are told of it; empty: all.
     """
 
     id: str
@@ -35,3 +35,4 @@ class Alert:
     last_at: int
     count: int = 1
     resolved_at: int | None = None
+    channels: tuple[str, ...] = ()

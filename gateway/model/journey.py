@@ -80,7 +80,12 @@ class Journey:
 
 @dataclass(slots=True)
 class UserState:
-    """Enough of a user to fold the next event onto, without the events before it."""
+    """Enough of a user to fold the next event onto, without the events before it.
+
+    `did` are the times (ms) of the last events of each event rule of a segment, by the rule's id; `client` is what was
+    known last of the clients they used, as far as segments ask. `segments` are those they are in as of the last fold,
+    until `segments_until` (ms) if nothing more happens.
+    """
 
     user: str
     first_seen: int
@@ -90,6 +95,10 @@ class UserState:
     traits: JsonObject = field(default_factory=dict)
     session: Session | None = None
     runs: dict[str, Journey] = field(default_factory=dict)
+    did: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    client: dict[str, str] = field(default_factory=dict)
+    segments: tuple[str, ...] = ()
+    segments_until: int | None = None
 
     @property
     def last_seen(self) -> int:
@@ -98,7 +107,19 @@ class UserState:
     def due_at(self, as_of: int) -> int | None:
         """When time alone will change something next."""
         due = [run.due_at for run in self.runs.values() if run.due_at is not None and run.due_at > as_of]
+        if self.segments_until is not None and self.segments_until > as_of:
+            due.append(self.segments_until)
         return min(due, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStep:
+    """A user has entered a segment, or left it, as of a fold at `at` (ms)."""
+
+    user: str
+    segment: str
+    entered: bool
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from gateway.store.events import Events
 from gateway.store.feed import Feed
 from gateway.store.identities import Identities
 from gateway.store.lane_items import LaneItems
-from gateway.store.lanes import Lanes, event_row, journey_step_row
+from gateway.store.lanes import Lanes, event_row, journey_step_row, segment_step_row
 from gateway.store.observations import Observations
 from gateway.store.quarantine import Quarantine
 from gateway.store.rollups import Rollups, event_cells
@@ -152,6 +152,7 @@ class Derivation:
         told.sort(key=lambda pair: pair[0].order)
         batch.news += [(user, event_row(event, user)) for event, user in told]
         batch.news += [(step.user, journey_step_row(batch.workspace, step)) for step in done.steps]
+        batch.news += [(step.user, segment_step_row(batch.workspace, step)) for step in done.memberships]
 
     async def _refold(self, batch: Batch) -> None:
         await write_refold(self.fold, self.rollups, batch)

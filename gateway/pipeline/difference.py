@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gateway.journeys.changes import steps_between
-from gateway.model.journey import Journey, JourneyStep, UserState
+from gateway.model.journey import Journey, JourneyStep, SegmentStep, UserState
 from gateway.model.journey import Session as Visit
 from gateway.store.rollups import Cells
 
 
 @dataclass(slots=True)
 class Difference:
-    """What a workspace's fold changes: rows to write and to remove, steps to announce, cells to add to.
+    """What a workspace's fold changes: rows to write and to remove, steps and memberships to announce, cells to add to.
 
     `held` are users that no batch folds, because of their many events.
     """
@@ -28,6 +28,7 @@ class Difference:
     removed_sessions: set[str] = field(default_factory=set)
     removed_journeys: set[str] = field(default_factory=set)
     steps: list[JourneyStep] = field(default_factory=list)
+    memberships: list[SegmentStep] = field(default_factory=list)
     cells: Cells = field(default_factory=Counter)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.journeys.changes import steps_between
+from gateway.journeys.changes import memberships_between, steps_between
 from gateway.journeys.fold import Folded, fold
 from gateway.model.event import Event
 from gateway.model.identity import Identity
@@ -78,6 +78,11 @@ async def fold_users(tools: Fold, batch: Batch) -> Difference:
         user: (news, stored.get(user, Stored()).state) for user, news in task.events.items() if user not in from_start
     }
     await _fold_onto(tools, batch, onto, changes)
+    for state in changes.states:
+        old = stored.get(state.user, Stored()).state
+        changes.memberships += memberships_between(state.user, old, state, batch.now)
+    for user in changes.empty:
+        changes.memberships += memberships_between(user, stored.get(user, Stored()).state, None, batch.now)
     await tools.users.write(workspace, changes.states, maps=maps, as_of=batch.now, session=session)
     await tools.users.set_aside(workspace, changes.failed, now=batch.now, session=session)
     await tools.sessions.write(workspace, changes.sessions, changes.removed_sessions, session)
@@ -265,7 +270,8 @@ def _fold_one(
     batch: Batch, user: str, events: list[Event], state: UserState | None, changes: Difference
 ) -> Folded | None:
     try:
-        return fold(user, events, batch.contract.journeys, as_of=batch.now, state=state)
+        contract = batch.contract
+        return fold(user, events, contract.journeys, as_of=batch.now, state=state, segments=contract.grouping)
     except Exception as error:
         tell_set_aside(user, error)
         changes.failed[user] = type(error).__name__

@@ -119,7 +119,8 @@ class Persons:
         if not past:
             return None
         user = user_id_of(scope.workspace, people[0])
-        folded = await asyncio.to_thread(fold, user, past, self._contract.journeys, as_of=moment)
+        contract = self._contract
+        folded = await asyncio.to_thread(fold, user, past, contract.journeys, as_of=moment, segments=contract.grouping)
         return Then(tuple(people), folded, moment)
 
     async def _outcome(self, scope: Scope, decision: Decision) -> Outcome:

@@ -28,6 +28,7 @@ from functools import partial
 from gateway.clock import Clock
 from gateway.contract import Contract
 from gateway.errors import GatewayError, Unavailable
+from gateway.journeys.changes import memberships_between
 from gateway.journeys.fold import fold
 from gateway.model.event import OrderKey
 from gateway.model.identity import lane_of
@@ -37,7 +38,7 @@ from gateway.model.scope import Scope
 from gateway.pipeline.batch import Batch, Part, Refold
 from gateway.pipeline.difference import RunChange, changed_runs
 from gateway.pipeline.folding import Fold, resolved, tell_set_aside, worth_keeping
-from gateway.store.lanes import Lease, event_row, journey_step_row
+from gateway.store.lanes import Lease, event_row, journey_step_row, segment_step_row
 from gateway.store.rollups import Cells, Rollups, stage_cells
 from gateway.store.users import Stored
 from gateway.store.work import Again, Held
@@ -100,7 +101,10 @@ async def _fold_pages(
     kept = 0
     if refold.start is not None:
         # What it says itself is stored again, should nothing follow.
-        begun = fold(refold.user, [], contract.journeys, as_of=refold.as_of, state=refold.start)
+        begun = fold(
+            refold.user, [], contract.journeys, as_of=refold.as_of, state=refold.start, segments=contract.grouping
+        )
+        refold.state = begun.state
         after, kept = refold.start.last, refold.start.events
         journeys |= begun.journeys
         if refold.start.session is not None:
@@ -112,7 +116,14 @@ async def _fold_pages(
             events = await resolved(tools.work, page, refold.horizon)
             refold.recent.update(event.id for event in events if event.received_at >= refold.horizon)
             if events:
-                folded = fold(refold.user, events, contract.journeys, as_of=refold.as_of, state=refold.state)
+                folded = fold(
+                    refold.user,
+                    events,
+                    contract.journeys,
+                    as_of=refold.as_of,
+                    state=refold.state,
+                    segments=contract.grouping,
+                )
                 refold.state = folded.state
                 sessions |= folded.sessions
                 journeys |= folded.journeys
@@ -163,6 +174,7 @@ async def write_refold(tools: Fold, rollups: Rollups, batch: Batch) -> None:
         refold.then = partial(refold.parts.__delitem__, 0)
     else:
         await _write_user(tools, batch, refold, None if held is None else held.again)
+        _tell_segments(batch, refold, stored)
 
 
 async def _unmoved(tools: Fold, batch: Batch, refold: Refold, stored: Stored) -> Held | None:
@@ -183,6 +195,13 @@ async def _unmoved(tools: Fold, batch: Batch, refold: Refold, stored: Stored) ->
     ):
         raise Moved("A user has changed while it was folded.")
     return held if (held.asked, stored.revision) == (refold.held.asked, refold.revision) else None
+
+
+def _tell_segments(batch: Batch, refold: Refold, stored: Stored) -> None:
+    """What the user has entered and left; written more than once, the user is in them already by then."""
+    if refold.failed is None:
+        told = memberships_between(refold.user, stored.state, refold.state, refold.as_of)
+        batch.news += [(refold.user, segment_step_row(refold.workspace, step)) for step in told]
 
 
 async def _recount(tools: Fold, rollups: Rollups, batch: Batch, refold: Refold, stored: Stored) -> None:

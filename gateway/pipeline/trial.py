@@ -160,7 +160,7 @@ async def _whole(user: str, pages: AsyncIterator[list[Event]], contract: Contrac
     sessions: dict[str, Session] = {}
     runs: dict[str, Journey] = {}
     async for events in pages:
-        folded = fold(user, events, contract.journeys, as_of=as_of, state=state)
+        folded = fold(user, events, contract.journeys, as_of=as_of, state=state, segments=contract.grouping)
         state = folded.state
         sessions |= folded.sessions
         runs |= folded.journeys

@@ -24,8 +24,8 @@ _ENOUGH = 20
 _LOST_EVENTS = 20
 _LOST_SHARE = 0.01
 _LOST_TIMES = 3.0
-_LOST = ("quarantined", "refused", "conflict")
-_HELD_BY = {
+LOST = ("quarantined", "refused", "conflict")
+HELD_BY = {
     "string": {"string"},
     "datetime": {"string"},
     "integer": {"integer", "number"},  # 2.0 is whole too; what is not is a misfit of rule `type`
@@ -174,7 +174,7 @@ def _properties(facts: _Facts) -> Iterator[AuditFinding]:
                     (),
                     _shares(within),
                 )
-            drift = {} if seen is None else _only(seen.types, but={*_HELD_BY[definition.type], "null"})
+            drift = {} if seen is None else _only(seen.types, but={*HELD_BY[definition.type], "null"})
             nested = Counter({
                 reason: count
                 for reason, count in within.misfits.items()
@@ -268,9 +268,9 @@ def _silence(subject: str, what: str, since: int, evidence: str) -> AuditFinding
 def _losses(facts: _Facts) -> Iterator[AuditFinding]:
     now, before = _sums(facts.looked.accounts), _sums(facts.looked.accounts_before)
     for source, counts in now.items():
-        sent, lost = counts["sent"], sum(counts[one] for one in _LOST)
+        sent, lost = counts["sent"], sum(counts[one] for one in LOST)
         earlier = before.get(source, Counter())
-        share, usual = lost / max(sent, 1), sum(earlier[one] for one in _LOST) / max(earlier["sent"], 1)
+        share, usual = lost / max(sent, 1), sum(earlier[one] for one in LOST) / max(earlier["sent"], 1)
         if lost < _LOST_EVENTS or share < _LOST_SHARE or share < _LOST_TIMES * usual:
             continue
         yield AuditFinding(
@@ -279,7 +279,7 @@ def _losses(facts: _Facts) -> Iterator[AuditFinding]:
             source,
             f"{share:.0%} of what the source {source!r} sends does not become events; before it was {usual:.0%}.",
             "`journey-gateway quarantine list` says why; mend the sender, then replay.",
-            tuple(f"{one}: {counts[one]:,} of {sent:,}" for one in _LOST if counts[one]),
+            tuple(f"{one}: {counts[one]:,} of {sent:,}" for one in LOST if counts[one]),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gateway.contract import Contract, load_texts, not_raised
 from gateway.contract.changes import Change, Grade, classify, refusals, worst
-from gateway.contract.lineage import Lineage, Node
+from gateway.contract.lineage import Lineage, Node, NodeKind
 from gateway.errors import ContractError
 from gateway.quality.refusing import Refused
 
@@ -127,21 +127,32 @@ def owners_of(files: Files, before: Contract, after: Contract) -> frozenset[str]
     return frozenset(found)
 
 
+_OWNED: dict[str, NodeKind] = {
+    "events": "event",
+    "journeys": "map",
+    "kpis": "kpi",
+    "surveys": "survey",
+    "segments": "segment",
+    "alerts": "alert",
+}
+
+
 def _owners(path: PurePosixPath, side: Contract) -> Iterator[str]:
-    match path.parent.as_posix():
-        case "events":
-            yield from _owned(side, Node("event", path.stem))
-        case "journeys":
-            yield from _owned(side, Node("map", path.stem))
-        case "kpis":
-            yield from _owned(side, Node("kpi", path.stem))
-        case "surveys":
-            yield from _owned(side, Node("survey", path.stem))
-        case "requests" if path.stem in side.requests:
-            yield side.requests[path.stem].asked_by
+    home = path.parent.as_posix()
+    if home in _OWNED:
+        yield from _owned(side, Node(_OWNED[home], path.stem))
+    elif home == "requests" and path.stem in side.requests:
+        yield side.requests[path.stem].asked_by
 
 
 def _owned(side: Contract, node: Node) -> tuple[str, ...]:
-    owning = {"event": side.events, "map": side.journeys, "kpi": side.kpis, "survey": side.surveys}
+    owning = {
+        "event": side.events,
+        "map": side.journeys,
+        "kpi": side.kpis,
+        "survey": side.surveys,
+        "segment": side.segments,
+        "alert": side.alerts,
+    }
     one = owning.get(node.kind, {}).get(node.key)  # type: ignore[attr-defined]
     return () if one is None else tuple(one.owners)

@@ -6,7 +6,7 @@ the transaction that writes its feed row. So alerts have positions and resume li
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from gateway.clock import Clock
@@ -38,21 +38,24 @@ class Alerts:
         text: str,
         hint: str,
         about: tuple[str, str],
+        channels: Sequence[str] = (),
+        session: Session | None = None,
     ) -> None:
         """Something is wrong, again or still. No personal data and no secret may stand in it."""
         now = clock.now()
-        what = {"severity": severity.value, "title": title, "text": text, "hint": hint, "about": list(about)}
+        what: Document = {"severity": severity.value, "title": title, "text": text, "hint": hint, "about": list(about)}
+        what["channels"] = list(channels)
         changes = {
             "$set": {"what": what, "open": True, "lastAt": now, **_place(workspace, key)},
             "$inc": {"raised": 1},
             "$min": {"firstAt": now},
         }
-        await self._database.update_one(WORK, _row(workspace, key), changes, upsert=True)
+        await self._database.update_one(WORK, _row(workspace, key), changes, upsert=True, session=session)
 
-    async def resolve(self, workspace: str, key: str, clock: Clock) -> None:
+    async def resolve(self, workspace: str, key: str, clock: Clock, session: Session | None = None) -> None:
         """It is well again; nothing happens when no alert is open under this key."""
         changes = {"$set": {"open": False, "lastAt": clock.now(), **_place(workspace, key)}}
-        await self._database.update_one(WORK, _row(workspace, key), changes, upsert=True)
+        await self._database.update_one(WORK, _row(workspace, key), changes, upsert=True, session=session)
 
     # -- by the owner of the lane -------------------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ def alert_from(row: Document) -> Alert:
         last_at=row["lastAt"],
         count=row["count"],
         resolved_at=row["resolvedAt"],
+        channels=tuple(row.get("channels", ())),
     )
 
 

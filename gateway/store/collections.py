@@ -58,6 +58,10 @@ COLLECTIONS = (
             _index("workspace", "movedTo", "-lastSeen", "-_id"),
             _index("lane", "maps"),
             _index("lane", "dueAt"),
+            Index(
+                (("workspace", 1), ("segments", 1), ("_id", 1)),
+                partial={"segments": {"$gt": ""}},
+            ),
             Index((("workspace", 1), ("setAside.at", -1), ("_id", -1)), partial={"setAside.at": {"$exists": True}}),
         ),
     ),
@@ -130,6 +134,7 @@ COLLECTIONS = (
         (_index("workspace", "-diedAt", "-_id"), _index("workspace", "user")),
     ),
     Collection("replays", "workspace, _id", (Index((("lane", 1), ("_id", 1)), partial={"running": True}),)),
+    Collection("alert_states", "workspace, _id", (_index("workspace"),)),
     Collection("alerts", "workspace, _id", (_index("workspace", "-lastAt", "-_id"),)),
     Collection("kpi_snapshots", "workspace, _id", (_index("workspace", "kpi", "-start", "-_id"),)),
     Collection("columnar_manifest", "workspace, _id", (_index("workspace", "kind"),)),

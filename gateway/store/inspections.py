@@ -57,6 +57,14 @@ class Inspections:
             for row in rows
         ]
 
+    async def latest(self, scope: Scope, name: str, until: int) -> int | None:
+        """When the last event of this name up to a moment (ms) happened; None when there was none."""
+        wanted = {"workspace": scope.workspace, "name": name, "at": {"$lte": until}}
+        rows = await self._database.find(
+            COLLECTION, wanted, projection={"at": 1}, sort=NEWEST_FIRST, limit=1, max_time_ms=_TIMEOUT_MS
+        )
+        return rows[0]["at"] if rows else None
+
     async def shares(
         self,
         scope: Scope,

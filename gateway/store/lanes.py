@@ -16,7 +16,7 @@ from typing import cast
 from gateway.errors import Unavailable
 from gateway.model.event import Event
 from gateway.model.identity import LANES, lane_of
-from gateway.model.journey import JourneyStep
+from gateway.model.journey import JourneyStep, SegmentStep
 from gateway.store.database import Database, Document, Session, Timestamp, UpdateOne
 
 COLLECTION = "lanes"
@@ -317,6 +317,18 @@ def journey_step_row(workspace: str, step: JourneyStep) -> Document:
         "to": step.to_stage,
         "status": None if step.status is None else step.status.value,
         "event": step.event,
+        "at": step.at,
+    }
+
+
+def segment_step_row(workspace: str, step: SegmentStep) -> Document:
+    """The feed row that announces that a user has entered or left a segment."""
+    return {
+        "workspace": workspace,
+        "kind": "segment",
+        "user": step.user,
+        "segment": step.segment,
+        "entered": step.entered,
         "at": step.at,
     }
 

@@ -19,6 +19,11 @@ USERS = "users"
 SESSIONS = "sessions"
 JOURNEYS = "journeys"
 CHECKPOINTS = "checkpoints"
+#: What a redirect no longer has.
+_OF_THE_FOLD = (
+    *("traits", "runs", "session", "last", "maps", "counted", "setAside"),
+    *("did", "client", "segments", "segmentsUntil"),
+)
 # `dataclasses.asdict` copies deeply, which costs several times as much.
 _VISIT = tuple(field.name for field in fields(StageVisit))
 
@@ -117,6 +122,10 @@ def state_from(row: Document) -> UserState:
         traits=readable(row["traits"]),
         session=None if session is None else session_from(session),
         runs={run["map"]: journey_from(run) for run in row["runs"]},
+        did={rule: tuple(times) for rule, times in row.get("did", ())},  # rows of before segments lack these
+        client=row.get("client", {}),
+        segments=tuple(row.get("segments", ())),
+        segments_until=row.get("segmentsUntil"),
     )
 
 
@@ -252,7 +261,7 @@ class Users:
                 {
                     "$set": row,
                     "$inc": {"revision": 1},
-                    "$unset": dict.fromkeys(("traits", "runs", "session", "last", "maps", "counted", "setAside"), ""),
+                    "$unset": dict.fromkeys(_OF_THE_FOLD, ""),
                 },
                 upsert=True,
                 session=session,
@@ -310,11 +319,35 @@ class Users:
         )
         return [state_from(row) for row in rows]
 
+    async def in_segment(
+        self, scope: Scope, segment: str, *, limit: int, behind: str | None = None, without: Collection[str] = ()
+    ) -> list[UserState]:
+        """Users who are in the segment as they were folded last, by id, behind one of them; but for some."""
+        wanted = _members(scope, segment, without)
+        if behind is not None:
+            wanted["_id"] = {**wanted.get("_id", {}), "$gt": behind}
+        rows = await self._database.find(USERS, wanted, sort=[("_id", 1)], limit=limit, max_time_ms=5000)
+        return [state_from(row) for row in rows]
+
+    async def count_in_segment(self, scope: Scope, segment: str, *, without: Collection[str] = ()) -> int:
+        """How many there are of them."""
+        return await self._database.count(USERS, _members(scope, segment, without), max_time_ms=5000)
+
+    async def ids_in_segment(self, scope: Scope, segment: str) -> list[str]:
+        """Their ids, in no order. Raises Unavailable when that takes too long."""
+        rows = await self._database.find(USERS, _members(scope, segment, ()), projection={"_id": 1}, max_time_ms=10_000)
+        return [row["_id"] for row in rows]
+
     async def count(self, scope: Scope, *, at_most: int) -> int | None:
         """How many users; None when more than `at_most`."""
         wanted = {"workspace": scope.workspace, "movedTo": None}
         found = await self._database.count(USERS, wanted, limit=at_most + 1)
         return None if found > at_most else found
+
+
+def _members(scope: Scope, segment: str, without: Collection[str]) -> Document:
+    wanted: Document = {"workspace": scope.workspace, "segments": segment}
+    return {**wanted, "_id": {"$nin": sorted(without)}} if without else wanted
 
 
 def _stored(row: Document) -> Stored:
@@ -337,13 +370,15 @@ def _user_row(workspace: str, state: UserState, maps: str, as_of: int) -> Docume
         "lastSeen": state.last_seen,
         "maps": maps,
         "counted": maps,
+        "segments": list(state.segments),
+        "segmentsUntil": state.segments_until,
         "dueAt": state.due_at(as_of),
         "movedTo": None,
     }
 
 
 def state_row(state: UserState) -> Document:
-    """What `state_from` takes, but for the user's id."""
+    """What `state_from` takes, but for the user's id and what is so as of a moment."""
     session = state.session
     return {
         "firstSeen": state.first_seen,
@@ -353,6 +388,8 @@ def state_row(state: UserState) -> Document:
         "traits": escaped(state.traits),
         "session": None if session is None else {"_id": session.id, **session_row(session)},
         "runs": [{"_id": run.id, **journey_row(run)} for run in state.runs.values()],
+        "did": [[rule, list(times)] for rule, times in sorted(state.did.items())],
+        "client": state.client,
     }
 
 

@@ -26,6 +26,7 @@ from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, EventDefinition, load_contract
 from gateway.flags import Flags
+from gateway.insights.alerting import EvaluatedKpis, RuleValues
 from gateway.insights.asking import Questions
 from gateway.insights.columnar.engine import Engine
 from gateway.insights.columnar.scan import Scans
@@ -52,6 +53,7 @@ from gateway.quality.gathering import Gathering
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.accounting import Accounting
+from gateway.store.alert_states import AlertStates
 from gateway.store.alerts import Alerts
 from gateway.store.catalog import Catalog
 from gateway.store.database import Database
@@ -147,6 +149,10 @@ class Gateway:
             evaluator=self.evaluator,
             snapshots=KpiSnapshots(database),
             definitions=Definitions(collaboration.history),
+            alert_states=AlertStates(database),
+            rule_values=RuleValues(
+                database, EvaluatedKpis(self.evaluator.questions, lambda: self.contract), lambda: self.contract
+            ),
             enrichments=self.enrichments,
         )
         added = self.plugged.host.graphql

@@ -47,3 +47,20 @@ async def test_a_channel_is_told_of_each_alert_raised_and_resolved(database: Dat
         await until(lambda: recorder(stage).names == ["ada 1"])
         await until(lambda: empty(stage))
     assert channel.calls == 3, "an event is no concern of a channel, nor an alert of a destination"
+
+
+async def test_an_alert_for_some_channels_is_told_to_no_other(database: Database) -> None:
+    async with Stage(database, instance(Channel, "team"), instance(Channel, "others")).running() as stage:
+        alerts = Alerts(database)
+        team, others = (stage.instances[name].connector for name in ("team", "others"))
+        assert isinstance(team, Channel)
+        assert isinstance(others, Channel)
+        given: dict[str, Any] = {"severity": Severity.WARNING, "title": "t", "text": "x", "hint": "h"}
+        given["about"] = ("alert rule", "k")
+        await alerts.raise_alert(WORKSPACE, "k", stage.clock, **given, channels=["team"])
+        await until(lambda: team.told == [("k", True)])
+        await alerts.resolve(WORKSPACE, "k", stage.clock)
+        await alerts.raise_alert(WORKSPACE, "every", stage.clock, **given)
+        await until(lambda: sorted(team.told) == [("every", True), ("k", False), ("k", True)])
+        await until(lambda: others.told == [("every", True)])
+        await until(lambda: empty(stage))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock, FrozenClock
 from gateway.contract import Contract, EventRule, JourneyMap, Stage
+from gateway.contract.reading.segments import build_segment
 from gateway.journeys.fold import fold
 from gateway.model.event import Event, EventType
 from gateway.model.identity import LANES, Identity
@@ -30,11 +31,18 @@ from gateway.store.lanes import Lanes, Lease, LeaseLost
 from gateway.store.users import state_from
 from tests import oracle
 from tests.pace import PATIENCE
+from tests.unit.journeys import oracle_segments
 
 MINUTE = 60_000
 CELL = 15 * MINUTE
 LIMIT = 120 * MINUTE
 START = 1_750_000_000_000
+#: As files have them: by what somebody did in a time, by where they stand, and by both.
+SEGMENTS: dict[str, dict[str, Any]] = {
+    "lookers": {"did": {"event": "View", "atLeast": 2, "within": "2h"}},
+    "idle": {"all": [{"did": {"event": "Add"}}, {"didNot": {"event": "Buy", "within": "1h"}}]},
+    "shopping": {"any": [{"stage": {"map": "m", "stage": "cart", "status": "active"}}, {"did": {"event": "Other"}}]},
+}
 STAGES = [("browse", {"View"}), ("cart", {"Add"}), ("bought", {"Buy"})]
 
 
@@ -61,7 +69,9 @@ def contract() -> Contract:
         abandoned_after=timedelta(milliseconds=LIMIT),
         stages=stages,
     )
-    return Contract(name="test", journeys={"m": one}, kpis={})
+    named = {"name": "S", "description": "d", "owners": ["ux"]}
+    segments = {key: build_segment({"key": key, **named, "who": who}, {}) for key, who in SEGMENTS.items()}
+    return Contract(name="test", journeys={"m": one}, kpis={}, segments=segments)
 
 
 #: Ids that an event may say its sender had before: an alias always does, others now and then.
@@ -164,6 +174,32 @@ async def derived(database: Database) -> list[dict[str, Any]]:
             }
         )
     return sorted(world, key=lambda person: person["identities"])
+
+
+async def memberships(database: Database) -> list[tuple[list[tuple[str, str]], list[str]]]:
+    """Everybody's identities with the segments they are in, which the feed has told, one step after the other."""
+    heard: dict[str, set[str]] = {}
+    for row in await database.find("feed", {"kind": "segment"}, sort=[("_id", 1)]):
+        known = heard.setdefault(row["user"], set())
+        assert row["entered"] != (row["segment"] in known), "each step once"
+        known ^= {row["segment"]}
+    found = []
+    for user in await database.find("users", {"movedTo": None}):
+        identities = await database.find("identities", {"user": user["_id"]})
+        assert heard.pop(user["_id"], set()) == set(user["segments"])
+        found.append((sorted((row["type"], row["value"]) for row in identities), user["segments"]))
+    assert not any(heard.values()), "who is gone has left"
+    return sorted(found)
+
+
+def memberships_by_oracle(events: list[dict[str, Any]], as_of: int) -> list[tuple[list[tuple[str, str]], list[str]]]:
+    maps = {"m": oracle.plain_map(STAGES, LIMIT)}
+    found = []
+    for identities, mine in oracle.lives(oracle.crowd(events), events):
+        said = [{"properties": {}, "traits": {}, "client": {}, "consent": None, **event} for event in mine]
+        inside = [key for key, who in sorted(SEGMENTS.items()) if oracle_segments.is_in(who, said, as_of, maps, {})]
+        found.append((identities, inside))
+    return sorted(found)
 
 
 def deriver_of(database: Database, clock: Clock, *, lease_seconds: float = 3.0) -> Deriver:
@@ -350,12 +386,13 @@ async def test_feed_is_dense_and_announces_every_event_once(database: Database) 
 
 async def checkpoints_hold(database: Database) -> None:
     """Every checkpoint is what the events of its user up to there say."""
-    maps = contract().journeys
+    maps, segments = contract().journeys, contract().grouping
     for row in await database.find("checkpoints", {}):
         rows = await database.find("identities", {"user": row["user"]})
         events = await Events(database).of_identities("w", [one["sk"] for one in rows])
         mine = [event for event in events if event.order <= (row["at"], row["seq"], bytes(row["key"]))]
-        assert state_from(row["state"]) == fold(row["user"], mine, maps, as_of=0).state
+        state = fold(row["user"], mine, maps, as_of=0, segments=segments).state
+        assert state_from(row["state"]) == replace(state, segments=(), segments_until=None)
 
 
 @pytest.fixture
@@ -385,6 +422,7 @@ async def test_any_arrival_gives_the_oracles_world(
             await derive_by_several(database, batches(events, seed), as_of, seed)
         world = await derived(database)
         assert world == oracle.world(events, STAGES, LIMIT, as_of)
+        assert await memberships(database) == memberships_by_oracle(events, as_of)
         assert await counted(database) == await cells(database, events)
         await told_once(database, events)
         assert not await database.count("work", {"pending": {"$ne": None}})

@@ -10,7 +10,10 @@ from typing import Literal
 from gateway.contract.lineage import Lineage, Node
 from gateway.contract.loading import Contract
 
-Kind = Literal["event", "property", "map", "stage", "kpi", "survey", "term", "persona", "consent", "request", "example"]
+Kind = Literal[
+    "event", "property", "map", "stage", "kpi", "survey", "segment", "alert", "term", "persona", "consent", "request",
+    "example",
+]  # fmt: skip
 
 Done = Literal["added", "removed", "changed"]
 

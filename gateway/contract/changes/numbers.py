@@ -109,6 +109,7 @@ def _meaning(both: Both, key: str) -> tuple[Node, ...]:
         *((Node("event", one.key), one.term) for one in after.events.values()),
         *((Node("property", one.key), one.term) for one in after.properties.values()),
         *((Node("survey", one.key), one.term) for one in after.surveys.values()),
+        *((Node("segment", one.key), one.term) for one in after.segments.values()),
     ]
     return tuple(node for node, term in named if term == key)
 

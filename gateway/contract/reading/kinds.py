@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from gateway.contract.reading.alerts import check_alert
 from gateway.contract.reading.checks import check_key
 from gateway.contract.reading.consent import check_consent
 from gateway.contract.reading.examples import check_example
@@ -14,6 +15,7 @@ from gateway.contract.reading.glossary import check_glossary
 from gateway.contract.reading.journeys import check_journey
 from gateway.contract.reading.kpis import check_kpi
 from gateway.contract.reading.plan import check_event, check_properties
+from gateway.contract.reading.segments import check_segment
 from gateway.contract.reading.surveys import check_survey
 from gateway.contract.sources import Source
 
@@ -55,6 +57,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("kpi", "kpis", check_kpi),
     Kind("persona", "personas", check_key),
     Kind("survey", "surveys", check_survey),
+    Kind("segment", "segments", check_segment),
+    Kind("alert", "alerts", check_alert),
     Kind("consent", "consent.yaml", check_consent),
     Kind("request", "requests", check_key),
     Kind("example", "examples", check_example, ".json"),

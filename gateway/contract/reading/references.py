@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.contract.reading.checks import check_known, mappings
-from gateway.contract.sources import Place, Source
+from gateway.contract.reading.segments import rules_at
+from gateway.contract.sources import Place, Source, shown
 
 
 def check_references(named: Mapping[str, Sequence[Source]]) -> None:
-    """Report keys of surveys, maps, stages, questions, purposes and events that no file has; `named` by kind."""
+    """Report keys of surveys, maps, stages, questions, purposes, personas, segments, KPIs and events that no file has;
+    `named` by kind."""
     maps = {key: _keys(value, "stages") for key, value in _by_key(named["journey"]).items()}
     surveys = {key: _keys(value, "questions") for key, value in _by_key(named["survey"]).items()}
     for source in named["journey"]:
@@ -24,9 +26,40 @@ def check_references(named: Mapping[str, Sequence[Source]]) -> None:
             _check_stage(source, ("function", "stage"), metric, maps)
     for source in named["survey"]:
         _check_survey(source, _value(source), maps, surveys, _purposes(named["consent"]))
+    segments, personas = _by_key(named["segment"]), _by_key(named["persona"])
+    for source in named["survey"]:
+        targeting = _value(source).get("targeting")
+        # Before there were files of segments, surveys could name them all the same.
+        if segments and isinstance(targeting, dict) and "segment" in targeting:
+            check_known(source, ("targeting", "segment"), targeting["segment"], segments, "segment")
+    for source in named["segment"]:
+        _check_segment(source, maps, personas)
+    for source in named["alert"]:
+        _check_alert(source, _by_key(named["kpi"]), segments)
     events = [source.stem for source in named["event"]]
     for source in named["example"]:
         check_known(source, ("event",), _value(source).get("event"), events, "event")
+
+
+def _check_segment(source: Source, maps: Mapping[str, list[str]], personas: Mapping[str, Mapping[str, Any]]) -> None:
+    for place, rule, _ in rules_at(_value(source).get("who"), ("who",)):
+        if isinstance(stage := rule.get("stage"), dict):
+            _check_stage(source, (*place, "stage"), stage, maps)
+        key = rule.get("persona")
+        if "persona" in rule and check_known(source, (*place, "persona"), key, personas, "persona"):
+            traits = personas[str(key)].get("traits")
+            if not isinstance(traits, dict) or all(isinstance(value, list | dict) for value in traits.values()):
+                what = f"the persona {shown(key)} has no traits by which one could be told"
+                source.report((*place, "persona"), what, f"add traits: to personas/{key}.yaml, or write trait: here")
+
+
+def _check_alert(source: Source, kpis: Mapping[str, object], segments: Mapping[str, object]) -> None:
+    watch = _value(source).get("watch")
+    kpi = watch.get("kpi") if isinstance(watch, dict) else None
+    if isinstance(kpi, dict):
+        check_known(source, ("watch", "kpi", "key"), kpi.get("key"), kpis, "KPI")
+        if "segment" in kpi:
+            check_known(source, ("watch", "kpi", "segment"), kpi["segment"], segments, "segment")
 
 
 def _check_survey(

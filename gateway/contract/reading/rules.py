@@ -19,10 +19,11 @@ def build_rule(rule_id: str, content: dict[str, Any]) -> EventRule:
 
 def build_where(content: dict[str, Any]) -> tuple[Condition, ...]:
     """The conditions in `where`."""
-    return tuple(_condition(condition) for condition in content.get("where", ()))
+    return tuple(build_condition(condition) for condition in content.get("where", ()))
 
 
-def _condition(content: dict[str, Any]) -> Condition:
+def build_condition(content: dict[str, Any]) -> Condition:
+    """A property and one test of it."""
     op = next(op for op in OPERATORS if op in content)
     value = content[op]
     return Condition(content["property"], op, tuple(value) if op == "in" else value)

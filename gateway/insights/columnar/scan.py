@@ -7,7 +7,7 @@ is read from MongoDB, within a limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -113,8 +113,8 @@ class Scans:
         heads, _ = await ColumnarRows(self.database).heads_and_floors()
         return Version(head.current, head.version, heads)
 
-    async def scan(self, scope: Scope, selection: Selection) -> Scanned:
-        """The selected events of the scope's workspace, sorted.
+    async def scan(self, scope: Scope, selection: Selection, among: Collection[str] | None = None) -> Scanned:
+        """The selected events of the scope's workspace, sorted; only those of these users, when given by their ids.
 
         Raises TooLarge for a question about too much, Unavailable when it takes too long or too many wait, and
         PartsElsewhere where this process does not see the parts. It ends when its task is cancelled.
@@ -122,13 +122,15 @@ class Scans:
         deadline = self.clock.monotonic() + self.limits.seconds
         for last in range(_TRIES - 1, -1, -1):
             try:
-                return await self._scan(scope, selection, deadline)
+                return await self._scan(scope, selection, deadline, among)
             except MissingPart as error:
                 if not last:
                     raise Unavailable(error.message, hint="`journey-gateway doctor` says what is wrong.") from error
         raise AssertionError("unreachable")
 
-    async def _scan(self, scope: Scope, selection: Selection, deadline: float) -> Scanned:
+    async def _scan(
+        self, scope: Scope, selection: Selection, deadline: float, among: Collection[str] | None
+    ) -> Scanned:
         workspace = scope.workspace
         manifest = await Manifests(self.database).read(workspace)
         heads, floors = await ColumnarRows(self.database).heads_and_floors()
@@ -151,6 +153,7 @@ class Scans:
             selection=selection,
             users=users,
             denying=denying,
+            among=None if among is None else users.codes(among),
         )
         left = max(0.001, deadline - self.clock.monotonic())
         scanned = await self.engine.run(work, seconds=left)
@@ -227,6 +230,7 @@ def _assembled(
     selection: Selection,
     users: Users,
     denying: Codes,
+    among: Codes | None = None,
 ) -> Scanned:
     rows = selecting.from_documents(tail, workspace, selection)
     if parts:
@@ -243,8 +247,12 @@ def _assembled(
     kept = user[order] != -1
     if len(denying):
         kept &= ~np.isin(user[order], denying)
+    if among is not None:
+        kept &= np.isin(user[order], among)
     order = order[kept]
     rows = selecting.taken(rows, order)
+    if among is not None:
+        rows = selecting.met(rows)
     names = selection.names
     return Scanned(
         selection=selection,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
@@ -272,6 +272,19 @@ def taken(rows: Rows, which: Array) -> Rows:
         values=rows.values,
         id=None if rows.id is None else rows.id[which],
     )
+
+
+def met(rows: Rows) -> Rows:
+    """The same rows, their labels without the values that none of them has."""
+    values: dict[str, list[Scalar]] = {}
+    labels: dict[str, Array] = {}
+    for label, codes in rows.labels.items():
+        there = np.unique(codes[codes >= 0])
+        place = np.full(len(rows.values[label]) + 1, -1, np.int32)  # the last one is for those without
+        place[there] = np.arange(len(there))
+        labels[label] = place[codes]
+        values[label] = [rows.values[label][code] for code in there.tolist()]
+    return replace(rows, labels=labels, values=values)
 
 
 def joined(one: Rows, other: Rows) -> Rows:

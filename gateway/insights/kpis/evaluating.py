@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from gateway.contract import Contract, Kpi, KpiStatus, Planned, Retention, StageMetric, rules_of
+from gateway.contract import Contract, Kpi, KpiStatus, Planned, Retention, Segment, StageMetric, rules_of
 from gateway.contract.functions import Function
 from gateway.contract.hashing import content_hash
 from gateway.errors import InvalidInput
-from gateway.insights.asking import Answer, By, Gathered, Questions, Reading, numbered_values
+from gateway.insights.asking import Answer, By, Gathered, Questions, Reading, numbered_values, only_in
 from gateway.insights.columnar.selecting import Scalar
 from gateway.insights.filtering import CLIENT, TRAITS, client_column
 from gateway.insights.kernels.events import Longs, top
@@ -41,13 +41,14 @@ _REACHES = (REACH_MS, 16 * REACH_MS, 256 * REACH_MS, 40_000 * REACH_MS)
 class KpiQuestion:
     """A KPI as it is asked about. `by`: what it is broken down by, as in its file: a property, `client.device`,
     `traits.plan`; beyond the `most` frequent values it says Other. `zone` counts where its definition has a
-    calendar."""
+    calendar. `segment`: of the users who are in it now alone."""
 
     kpi: Kpi
     range: TimeRange
     by: str | None = None
     most: int = 10
     zone: ZoneInfo = UTC
+    segment: Segment | None = None
 
     @property
     def breakdown(self) -> By | None:
@@ -71,6 +72,7 @@ class KpiQuestion:
         """Of all that was asked: the same question has the same hash."""
         said: dict[str, object] = {"kpi": self.kpi.hash, "range": self.range.said, "by": self.by}
         said |= {"most": self.most} if self.by else {}
+        said |= {} if self.segment is None else {"segment": [self.segment.key, self.segment.hash]}
         return content_hash(said | ({"zone": self.zone.key} if self._has_calendar else {}))
 
     @property
@@ -78,7 +80,8 @@ class KpiQuestion:
         """What exactly was counted."""
         by = f" By {self.by}: the {self.most} most frequent values, all others as other." if self.by else ""
         zone = f" Calendar of {self.zone.key}." if self._has_calendar else ""
-        return f"{self.kpi.definition} The range: {self.range.words}.{zone}{by} {CONSENT}"
+        only = "" if self.segment is None else f" {only_in(self.segment)}"
+        return f"{self.kpi.definition} The range: {self.range.words}.{zone}{by} {CONSENT}{only}"
 
     @property
     def _has_calendar(self) -> bool:
@@ -144,7 +147,8 @@ class Evaluator:
         await self._check(scope, contract, question)
         if status(question.kpi) is KpiStatus.PLANNED:
             return Figure(question, Estimate(), between, now)
-        if question.by is None and (found := await self._tiles.estimates(scope, question.kpi, between, now)):
+        plain = question.by is None and question.segment is None
+        if plain and (found := await self._tiles.estimates(scope, question.kpi, between, now)):
             return Figure(question, found[0], between, now)
         answer = await self.observed(scope, contract, question)
         (sample,) = answer.found.samples
@@ -162,7 +166,8 @@ class Evaluator:
         if status(question.kpi) is KpiStatus.PLANNED:
             return [Estimate()] * (len(bounds) - 1)
         now = self.questions.now()
-        if found := await self._tiles.estimates(scope, question.kpi, bounds, now):
+        tiles = question.segment is None
+        if tiles and (found := await self._tiles.estimates(scope, question.kpi, bounds, now)):
             return found
         plain = replace(question, by=None)
         answer = await self.observed(scope, contract, plain, bounds)
@@ -180,6 +185,7 @@ class Evaluator:
     ) -> Answer[Observed]:
         """The samples of the range, or of each part between two bounds."""
         function, by = question.kpi.function, question.breakdown
+        segment = None if question.segment is None else question.segment.key
 
         def parts(as_of: int) -> Sequence[int]:
             return bounds or question.range.at(as_of)
@@ -192,7 +198,7 @@ class Evaluator:
             def reading(as_of: int, reach: int = reach) -> Reading:
                 span = parts(as_of)
                 wanted = demanded(function, (span[0], span[-1]), as_of, by, reach)
-                return replace(wanted, filters=question.kpi.filters)
+                return replace(wanted, filters=question.kpi.filters, segment=segment)
 
             def work(gathered: Gathered, as_of: int, reading: Callable[[int], Reading] = reading) -> Observed:
                 edge = min(reading(as_of).between[1], as_of + 1)
@@ -219,15 +225,22 @@ class Evaluator:
         stages = [] if journey is None else [stage.key for stage in journey.stages]
         span = parts(self.questions.now())
         rows = await runs_within(self.questions.scans.database, scope, metric.map, (span[0], span[-1]))
+        if question.segment is not None:
+            members = await self.questions.members(scope, question.segment.key)
+            rows = [row for row in rows if row.user in members]
         numbers, values = await self._traits(scope, question, rows)
 
         def work(gathered: Gathered, as_of: int) -> Observed:
             found = stage_samples(metric, stages, rows, parts(as_of), gathered.users, numbers)
             return Observed(found, values)
 
+        segment = None if question.segment is None else question.segment.key
         # No event is read; runs change with the feed, which is what makes an answer old.
         return await self.questions.ask(
-            scope, f"{key}.{contract.journeys_hash}", lambda as_of: Reading(rules=(), between=(as_of, as_of)), work
+            scope,
+            f"{key}.{contract.journeys_hash}",
+            lambda as_of: Reading(rules=(), between=(as_of, as_of), segment=segment),
+            work,
         )
 
     async def _traits(
