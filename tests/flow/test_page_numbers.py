@@ -235,7 +235,7 @@ async def test_without_events_every_area_says_so_and_what_to_do(page: Page, serv
         )
         assert "in the last 56 days" in state
         assert "Enter the shop on this page" in state
-        assert await page.evaluate(f"document.querySelector('#{area} .data').hidden")
+        assert await page.evaluate(f"({TABLE})('{area}')") == []
     await look_at(page, "kpis")
     await page.until("document.querySelector('[data-kpi=csat]').innerText.includes('Nothing to count yet.')", SOON)
 

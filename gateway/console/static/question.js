@@ -72,21 +72,25 @@ export class Question {
   }
 
   #show(answer) {
-    const { empty, show, table } = this.#asked;
-    const { asOf, start, end, ...rest } = answer;
-    const nothing = empty(answer);
+    const nothing = this.#asked.empty(answer);
     say(this.#state, nothing === null ? "" : noEvents(nothing));
     this.#state.hidden = nothing === null;
     this.#content.hidden = nothing !== null;
     this.#definition.hidden = false;
     this.#define(answer);
+    if (nothing === null) this.#draw(answer);
+  }
+
+  #draw(answer) {
+    const { show, table } = this.#asked;
     // Nothing flickers, and nothing under the pointer is replaced, as long as the numbers are the same.
+    const { asOf, start, end, ...rest } = answer;
     const shown = JSON.stringify(rest);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    if (nothing === null) show(answer, this.#content);
+    show(answer, this.#content);
     const { caption, heads, rows } = table(answer);
-    this.#table.show(caption, heads, nothing === null ? rows : []);
+    this.#table.show(caption, heads, rows);
   }
 
   #define({ definition, asOf }) {

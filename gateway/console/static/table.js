@@ -3,18 +3,17 @@
 import { h } from "./dom.js";
 
 export class DataTable {
-  #table = h("table", {});
+  #table = h("table", {}, h("caption", {}, "Nothing to show yet."));
   #region = h("div", { class: "table-scroll", tabindex: 0, role: "region" }, this.#table);
   #shown = "";
   #summary = h("summary", {}, "Show data");
-  element = h("details", { class: "copy data", hidden: true }, this.#summary, this.#region);
+  element = h("details", { class: "copy data" }, this.#summary, this.#region);
 
   /** `heads` are texts, `rows` lists of texts whose first names the row. Touches the page only if they differ. */
   show(caption, heads, rows) {
     const given = JSON.stringify([caption, heads, rows]);
     if (given === this.#shown) return;
     this.#shown = given;
-    this.element.hidden = !rows.length;
     this.#summary.setAttribute("aria-label", `Show data: ${caption}`);
     this.#region.setAttribute("aria-label", caption);
     this.#table.replaceChildren(
