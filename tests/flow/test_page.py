@@ -110,6 +110,8 @@ async def opened(page: Page, served: Served) -> None:
     await page.goto(await served.address())
     await page.until(LIVE)
     await page.until("document.querySelectorAll('.stage').length === 4")
+    # Before a click nothing may still move: the areas above have what they show.
+    await page.until("document.querySelector('#kpi .value').textContent !== ''")
 
 
 async def journey(page: Page) -> str:
@@ -226,12 +228,15 @@ async def test_a_number_from_few_people_says_so(page: Page, served: Served) -> N
 
 async def test_paused_events_are_counted_and_shown_later(page: Page, served: Served) -> None:
     await opened(page, served)
+    await served.happens("Home Viewed", user="ada")
+    await page.until("document.querySelectorAll('.events li').length === 1")
     await page.click("Pause")
+    await page.until("document.querySelector('#feed [aria-pressed=true]') !== null")
     await served.happens(*["Product Viewed"] * 3, user="ada")
     await page.until("document.querySelector('.feed-state').textContent === 'Paused: 3 new'")
-    assert await page.evaluate("document.querySelectorAll('.events li').length") == 0
+    assert await page.evaluate("document.querySelectorAll('.events li').length") == 1
     await page.click("Go on")
-    assert await page.evaluate("document.querySelectorAll('.events li').length") == 3
+    await page.until("document.querySelectorAll('.events li').length === 4")
 
 
 async def test_what_is_copied_is_what_is_sent_and_the_api_answers_it(page: Page, served: Served) -> None:
