@@ -37,6 +37,7 @@ COUNT_DOTS = """
 """
 # Long enough for anything that is still to come.
 SETTLED = "new Promise((resolve) => setTimeout(() => resolve(0), 400))"
+NUMBERS = ("kpis", "retention", "funnel", "paths")
 STAGES = ("Browsing", "Something in the cart", "Checking out", "Bought")
 
 
@@ -109,6 +110,8 @@ async def opened(page: Page, served: Served) -> None:
     await page.goto(await served.address())
     await page.until(LIVE)
     await page.until("document.querySelectorAll('.stage').length === 4")
+    # Before a click nothing may still move: the areas above have what they show.
+    await page.until("document.querySelector('#kpi .value').textContent !== ''")
 
 
 async def journey(page: Page) -> str:
@@ -206,7 +209,7 @@ async def test_others_move_on_the_map_as_it_happens(page: Page, served: Served) 
     await served.happens("Product List Viewed", "Product Added", user="ada")
     await page.until("document.querySelector('[data-stage=cart] .now').textContent === '1'")
     await page.until("dots === 2")
-    assert await page.evaluate("document.querySelector('[data-stage=cart] .rate').innerText") == "100.0 % go on"
+    assert await page.evaluate("document.querySelector('[data-stage=cart] .rate').innerText") == "100.0% go on"
 
     await page.prefer(reduced_motion="reduce")
     await served.happens("Checkout Started", user="ada")
@@ -225,18 +228,25 @@ async def test_a_number_from_few_people_says_so(page: Page, served: Served) -> N
 
 async def test_paused_events_are_counted_and_shown_later(page: Page, served: Served) -> None:
     await opened(page, served)
+    await served.happens("Home Viewed", user="ada")
+    await page.until("document.querySelectorAll('.events li').length === 1")
     await page.click("Pause")
+    await page.until("document.querySelector('#feed [aria-pressed=true]') !== null")
     await served.happens(*["Product Viewed"] * 3, user="ada")
     await page.until("document.querySelector('.feed-state').textContent === 'Paused: 3 new'")
-    assert await page.evaluate("document.querySelectorAll('.events li').length") == 0
+    assert await page.evaluate("document.querySelectorAll('.events li').length") == 1
     await page.click("Go on")
-    assert await page.evaluate("document.querySelectorAll('.events li').length") == 3
+    await page.until("document.querySelectorAll('.events li').length === 4")
 
 
 async def test_what_is_copied_is_what_is_sent_and_the_api_answers_it(page: Page, served: Served) -> None:
     await opened(page, served)
     await page.click("Enter the shop")
     await page.until(VISITING)
+    for area in NUMBERS:
+        await page.evaluate(f"document.querySelector('#{area}').scrollIntoView({{ behavior: 'instant' }})")
+        await page.until(f"!document.querySelector('#{area}').hasAttribute('aria-busy')", 60)
+    await page.until("document.querySelectorAll('.tile time[datetime]').length === 12", 60)
     shown = await page.evaluate(
         "Object.fromEntries([...document.querySelectorAll('pre[data-part=query]')].map((one) =>"
         " [one.dataset.operation, [one.textContent, one.nextElementSibling.textContent]]))"
@@ -252,7 +262,7 @@ async def test_what_is_copied_is_what_is_sent_and_the_api_answers_it(page: Page,
         for name in ("query PurchaseMap", "query MyJourney")
     }
 
-    assert len(shown) == 7
+    assert len(shown) == 13
     for query, variables in ((query, orjson.loads(text)) for query, text in shown.values()):
         sent = subscribed if query.startswith("subscription") else posted
         assert query in [one["query"] for one in sent]

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 /** A disclosure with one block per operation, `[{label, operation}]`. */
 export function copyAsGraphQL(entries) {
-  return h("details", { class: "copy" }, h("summary", {}, "Copy as GraphQL"), entries.map(block));
+  return h("details", { class: "copy" }, h("summary", {}, "Copy as GraphQL"), entries.map(copyBlock));
 }
 
 /** A button that copies a text and says so. */
@@ -22,7 +22,8 @@ export function copyButton(text, label) {
   return button;
 }
 
-function block({ label, operation }) {
+/** One operation to copy. */
+export function copyBlock({ label, operation }) {
   const variables = JSON.stringify(operation.variables, null, 2);
   const text = (part, content) =>
     h("pre", { tabindex: 0, "data-operation": operation.name, "data-part": part, "aria-label": `${label}: ${part}` },

@@ -107,8 +107,12 @@ export class Live {
   }
 
   #refused(id, subscription, error) {
-    if (["UNAUTHENTICATED", "FORBIDDEN"].includes(error.extensions?.code)) {
+    const code = error.extensions?.code;
+    if (code === "UNAUTHENTICATED") {
       this.#onState("denied");
+    } else if (code === "FORBIDDEN") {
+      // The others may well be open to this credential.
+      subscription.onProblem(error.message);
     } else if (subscription.cursor) {
       // The position is of no use here, for example to a gateway with another database: start anew, and say so.
       subscription.cursor = null;

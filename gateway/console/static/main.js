@@ -1,12 +1,16 @@
-// The page: signs in, puts the four areas together, and passes live changes to them.
+// The page: signs in, puts the areas together, and passes live changes to them.
 
 import { Announcer } from "./announce.js";
 import { Banner } from "./banner.js";
 import { FeedPanel } from "./feed.js";
+import { FunnelPanel } from "./funnel.js";
 import { KpiPanel } from "./kpi.js";
+import { KpisPanel } from "./kpis.js";
 import { Live } from "./live.js";
 import { MapPanel } from "./map.js";
+import { PathsPanel } from "./paths.js";
 import { operations } from "./queries.js";
+import { RetentionPanel } from "./retention.js";
 import { forgetSession, openSession } from "./session.js";
 import { themeButton } from "./theme.js";
 import { VisitorPanel } from "./visitor-panel.js";
@@ -65,10 +69,17 @@ function open(session) {
     announcer,
   });
 
-  const readAll = () => [map.refresh(), kpi.refresh(), feed.load()];
+  const questions = [
+    new FunnelPanel(element("funnel"), session),
+    new RetentionPanel(element("retention"), session),
+    new PathsPanel(element("paths"), session),
+  ];
+  const numbers = () => [kpi, kpis, ...questions].forEach((area) => area.refresh());
   const lose = (gap) => {
     banner.gap(gap);
-    readAll();
+    map.refresh();
+    feed.load();
+    numbers();
   };
   let broken = false;
   const live = new Live(session, (state) => {
@@ -76,9 +87,13 @@ function open(session) {
     if (state === "denied") end();
     if (state === "lost" && !broken) announcer.own("Live updates are lost; trying again");
     // What happened meanwhile comes by the subscriptions; counts and numbers are asked for.
-    if (state === "live" && broken) [map.refresh(), kpi.refresh()];
+    if (state === "live" && broken) {
+      map.refresh();
+      numbers();
+    }
     broken = state === "lost";
   });
+  const kpis = new KpisPanel(element("kpis"), session, { live, announcer, beside: kpi.key });
 
   live.subscribe(operations.journeyChanged, (change) => {
     if (change.gap) lose(change.gap);
@@ -90,6 +105,7 @@ function open(session) {
   live.subscribe(operations.eventStored, (change) => {
     if (change.gap) lose(change.gap);
     feed.stored(change);
+    questions.forEach((area) => area.refresh());
   });
 
   let timer = 0;

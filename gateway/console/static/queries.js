@@ -1,5 +1,7 @@
-// Every document this page sends, with its variables. "Copy as GraphQL" shows these very objects, and api.js and
-// live.js send them: what is copied is what feeds the tile.
+// Every document this page sends, with its variables; numbers.js has those that ask for numbers. "Copy as GraphQL" shows
+// these very objects, and api.js and live.js send them: what is copied is what feeds the tile.
+
+import { numbers } from "./numbers.js";
 
 const MAP_KEY = "purchase";
 
@@ -39,26 +41,6 @@ const documents = {
   }
 }`,
     variables: { map: MAP_KEY, after: null },
-  },
-
-  conversion: {
-    query: `query PurchaseConversion($key: ID!, $range: RangeInput!) {
-  kpi(key: $key) {
-    question
-    unit
-    definition
-    target
-    result(range: $range) {
-      value
-      n
-      low
-      high
-      asOf
-      steps { key label users }
-    }
-  }
-}`,
-    variables: { key: "purchase_conversion", range: { last: "56d" } },
   },
 
   lastEvents: {
@@ -119,5 +101,5 @@ const documents = {
 
 // Names let the page, and a test, find the operation behind a disclosure.
 export const operations = Object.fromEntries(
-  Object.entries(documents).map(([name, operation]) => [name, Object.freeze({ name, ...operation })]),
+  Object.entries({ ...documents, ...numbers }).map(([name, operation]) => [name, Object.freeze({ name, ...operation })]),
 );

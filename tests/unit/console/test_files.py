@@ -19,7 +19,8 @@ ADDRESS = re.compile(r"""\b(?:https?|wss?|ftp):|["'(=]\s*//[\w.]""", re.IGNORECA
 # Ways for data to become markup, code or style.
 UNSAFE = re.compile(
     r"\b(?:inner|outer)HTML\b|insertAdjacentHTML|document\.write|\beval\(|new Function\b|srcdoc|javascript:"
-    r"|set(?:Timeout|Interval)\(\s*[\"'`]|\bstyle:(?! \"(?:currency|short)\")|cssText|setAttribute\(\s*[\"']style"
+    r"|set(?:Timeout|Interval)\(\s*[\"'`]|cssText"
+    r"|\bstyle:(?! \"(?:currency|percent|unit|short)\")|setAttribute\(\s*[\"']style"
 )
 # Kept beyond the tab: nothing but the theme.
 KEPT = re.compile(r"localStorage|indexedDB|document\.cookie|caches\.|serviceWorker")
@@ -113,6 +114,8 @@ PAIRS = (
     ("accent-ink", "accent"),
     ("you", "you-soft"),
     ("bad", "bad-soft"),
+    *((mark, "surface") for mark in ("good", "you", "bad")),
+    *(("ink", f"heat-{shade}") for shade in range(1, 6)),
 )
 
 
