@@ -35,6 +35,7 @@ from tests.unit.journeys import oracle_segments
 
 MINUTE = 60_000
 CELL = 15 * MINUTE
+DAY = 24 * 60 * MINUTE
 LIMIT = 120 * MINUTE
 START = 1_750_000_000_000
 #: As files have them: by what somebody did in a time, by where they stand, and by both.
@@ -343,7 +344,12 @@ async def counted(database: Database) -> dict[tuple[str, str, int], int]:
 
 async def cells(database: Database, events: list[dict[str, Any]]) -> dict[tuple[str, str, int], int]:
     """The same worked out from the events, and from the journeys that are stored."""
-    found = Counter(("event", plain["name"], plain["at"] // CELL * CELL) for plain in events if told(plain))
+    found: Counter[tuple[str, str, int]] = Counter()
+    for plain in filter(told, events):
+        denied = (plain.get("consent") or {}).get("analytics") is False
+        for kind in ("event", "denied") if denied else ("event",):
+            found[(kind, plain["name"], plain["at"] // CELL * CELL)] += 1
+            found[(f"{kind} day", plain["name"], plain["at"] // DAY * DAY)] += 1
     for run in await database.find("journeys", {}):
         found.update(("stage", f"m.{visit['stage']}", visit["entered_at"] // CELL * CELL) for visit in run["visits"])
     return dict(found)

@@ -31,6 +31,8 @@ from gateway.plugin import (
 )
 
 _NAME, _VERSION = "unleash", "1.0.0"
+#: How often and how long `check` waits for the first features.
+_FIRST_LOOKS, _LOOK_SECONDS = 40, 0.05
 _TURN = 4
 #: Fields of Unleash's context; every other attribute is one of its properties.
 _FIELDS = ("appName", "currentTime", "environment", "remoteAddress", "sessionId")
@@ -106,6 +108,10 @@ class Unleash(FlagProvider[UnleashConfig]):
         """Whether there are features."""
         if self._client is None:
             return Health(False, "The SDK is not open.")
+        for _ in range(_FIRST_LOOKS):  # the SDK asks in a thread of its own, from when it was opened
+            if self._known:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
         if self._known:
             return Health(True, f"{len(self._known)} features are known.")
         return Health(False, "No features have come yet.", "Check `url` and `token`: it must be a token for backends.")
