@@ -50,12 +50,16 @@ class Alerts:
             "$inc": {"raised": 1},
             "$min": {"firstAt": now},
         }
-        await self._database.update_one(WORK, _row(workspace, key), changes, upsert=True, session=session)
+        await self._database.update_one(WORK, self._row(workspace, key), changes, upsert=True, session=session)
 
     async def resolve(self, workspace: str, key: str, clock: Clock, session: Session | None = None) -> None:
         """It is well again; nothing happens when no alert is open under this key."""
         changes = {"$set": {"open": False, "lastAt": clock.now(), **_place(workspace, key)}}
-        await self._database.update_one(WORK, _row(workspace, key), changes, upsert=True, session=session)
+        await self._database.update_one(WORK, self._row(workspace, key), changes, upsert=True, session=session)
+
+    def _row(self, workspace: str, key: str) -> Document:
+        """By its id alone where that finds it: then MongoDB itself tries again when two begin it at once."""
+        return self._database.key(workspace, digest(workspace, "alert", key))
 
     # -- by the owner of the lane -------------------------------------------------------------------------------
 
@@ -152,12 +156,9 @@ def alert_from(row: Document) -> Alert:
     )
 
 
-def _row(workspace: str, key: str) -> Document:
-    return {"_id": digest(workspace, "alert", key), "workspace": workspace}
-
-
 def _place(workspace: str, key: str) -> Document:
-    return {"kind": "alert", "key": key, "lane": lane_of(workspace, lane_key(key)), "pending": True}
+    lane = lane_of(workspace, lane_key(key))
+    return {"workspace": workspace, "kind": "alert", "key": key, "lane": lane, "pending": True}
 
 
 def _of(found: Document) -> Document:
