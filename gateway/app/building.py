@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -229,7 +229,7 @@ async def open_gateway(
         made = await make_instances(
             plugged, ConnectorStates(database), clock, instances or {}, trace=settings.trace_plugins
         )
-        gateway = await _build(settings, database, contracts, clock, metrics, spans, made)
+        gateway = await _build(settings, database, contracts, clock, metrics, spans, made, check)
         keeping_time = asyncio.create_task(keep_time(database, clock))
         try:
             async with gateway.privacy.following(), gateway.keyring.following(), contracts.following():
@@ -277,6 +277,7 @@ async def _build(
     metrics: Metrics,
     spans: Spans,
     made: Made,
+    check: Callable[[Contract], object],
 ) -> Gateway:
     events = ObservedEvents(database, metrics, spans)
     identities, users = Identities(database), Users(database)
@@ -312,7 +313,7 @@ async def _build(
         spans=spans,
     )
     connectors = Connectors.of(made, database, intake=intake, deriver=deriver, privacy=privacy, clock=clock)
-    collaboration = Collaboration.of(database, clock)
+    collaboration = Collaboration.of(database, clock, check)
     tending = Tending(
         collaboration.requests,
         collaboration.digests,

@@ -45,12 +45,14 @@ class Folder:
 
         The first start of all stores the folder as version 1. In development a process that serves applies a folder
         that differs from the stored version, so that changing a file and starting again is enough; in production the
-        stored version counts, and the log tells of the folder. `check` is asked before a folder takes the place of a
-        version that counts. Raises ContractError when there is neither a version
-        nor a folder that loads, SetupError when the stored version does not load.
+        stored version counts, and the log tells of the folder. `check` is asked before a folder becomes a version.
+        Raises ContractError when there is neither a version nor a folder that loads and passes it,
+        SetupError when the stored version does not load.
         """
         newest = await versions.newest()
         if newest is None:
+            if check is not None:
+                check(self._read())
             version, _ = await versions.apply(self._read(), now=now, by="start")
         elif serves and self._development and self._read().hash != newest.hash:
             if check is not None:

@@ -196,9 +196,9 @@ def _show_dry_run(
 
 def _lines(found: list[Difference]) -> Iterator[str]:
     for one in found:
-        yield f"  {one.change:<8} {'map' if one.kind == 'map' else 'KPI'} {one.key}"
+        yield f"  {one.change:<8} {'KPI' if one.kind == 'kpi' else one.kind} {one.key}"
     if not found:
-        yield "  No map and no KPI says anything else: only texts differ."
+        yield "  Nothing that is read says anything else: only texts differ."
 
 
 def _head(version: Version) -> dict[str, object]:

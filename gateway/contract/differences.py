@@ -17,12 +17,14 @@ _TEXTS = frozenset({
 })  # fmt: skip
 
 
-DifferenceKind = Literal["map", "kpi", "segment", "alert"]
+DifferenceKind = Literal[
+    "map", "kpi", "segment", "alert", "event", "property", "survey", "persona", "term", "purpose", "request", "example"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A map, a KPI, a segment or an alert rule that is there in one version only, or is not the same in both."""
+    """Something defined that is there in one version only, or is not the same in both."""
 
     kind: DifferenceKind
     key: str
@@ -37,6 +39,14 @@ def differences(before: Contract | None, after: Contract) -> list[Difference]:
         *_between("kpi", old.kpis, after.kpis),
         *_between("segment", old.segments, after.segments),
         *_between("alert", old.alerts, after.alerts),
+        *_between("event", old.events, after.events),
+        *_between("property", old.properties, after.properties),
+        *_between("survey", old.surveys, after.surveys),
+        *_between("persona", old.personas, after.personas),
+        *_between("term", old.glossary, after.glossary),
+        *_between("purpose", old.consent, after.consent),
+        *_between("request", old.requests, after.requests),
+        *_between("example", old.examples, after.examples),
     ]
 
 

@@ -40,6 +40,10 @@ class ByCall(Generic[T]):
         major = version_named(context)
         return newest if major is None else self._majors.get((*place, major))
 
+    def newest(self, kind: str, name: str) -> T | None:
+        """What is planned for the newest major of an event of this call and name; None when none is."""
+        return self._newest.get((kind, "" if kind in NAMELESS else name))
+
 
 class PlannedEvents(ByCall[EventDefinition]):
     """Finds the definition of an event."""

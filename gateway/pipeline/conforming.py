@@ -21,6 +21,16 @@ FLAG = CODE = "misfit"
 _MOST_STAMPED = 5
 _MOST_TOLD = 3
 
+#: Where misfits are kept apart, naming a major that nobody planned is no way past the plan. Elsewhere it is no misfit.
+_NO_SUCH_MAJOR = (
+    Misfit(
+        "context.protocols.event_version",
+        "enum",
+        "names a major version that is not planned",
+        "send one that is, or plan it and replay",
+    ),
+)
+
 Read = tuple[list[tuple[int, Document]], list[Problem]]
 
 
@@ -71,8 +81,10 @@ class Conforming:
         apart: dict[int, Document] = {}
         warnings: list[Problem] = []
         for one in found:
-            one.row["misfits"] = list(dict.fromkeys(each.reason() for each in one.misfits))[:_MOST_STAMPED]
             says = one.validator.definition.mode or mode
+            if one.misfits is _NO_SUCH_MAJOR and says != "quarantine":
+                continue  # an event that is not planned
+            one.row["misfits"] = list(dict.fromkeys(each.reason() for each in one.misfits))[:_MOST_STAMPED]
             if says == "quarantine":
                 apart[one.index] = one.row
                 problems = [*problems, one.problem(Verdict.QUARANTINED)]
@@ -101,11 +113,13 @@ class _Misfit:
 
 
 def _compared(plan: Plan, row: Document) -> tuple[EventValidator, Sequence[Misfit]] | None:
-    """What is planned for it and where it is something else; None where it is what is planned, or nothing is."""
+    """What is planned for it and where it is something else; None where it is what is planned, or nothing is. Of a
+    major that is not planned, the newest that is and _NO_SUCH_MAJOR."""
     kind = row["type"]
     validator = plan.find(kind, row["name"], row["context"])
     if validator is None:
-        return None
+        newest = plan.newest(kind, row["name"])
+        return None if newest is None else (newest, _NO_SUCH_MAJOR)
     values: Any = row["traits" if kind in NAMELESS else "properties"]
     if "escaped" in row:
         values = readable(values)

@@ -9,6 +9,7 @@ from gateway.quality.data_requests import DataRequests
 from gateway.quality.digest import Digests
 from gateway.quality.history import History
 from gateway.quality.proposals import Proposals
+from gateway.quality.proposed import Check
 from gateway.store.alerts import Alerts
 from gateway.store.contracts import Versions
 from gateway.store.database import Database
@@ -30,11 +31,12 @@ class Collaboration:
     discrepancies: Discrepancies
 
     @classmethod
-    def of(cls, database: Database, clock: Clock) -> Collaboration:
+    def of(cls, database: Database, clock: Clock, check: Check | None = None) -> Collaboration:
+        """`check` is asked before a proposal is taken, approved or applied: whether a gateway could serve it."""
         history, alerts, requests = History(Versions(database)), Alerts(database), Requests(database)
         return cls(
             history,
-            Proposals(StoredProposals(database), history, clock),
+            Proposals(StoredProposals(database), history, clock, check),
             DataRequests(requests, alerts, clock),
             Digests(history, requests, alerts, clock),
             Observations(database),

@@ -18,7 +18,7 @@ from gateway.errors import ContractError, NotFound
 from gateway.model.actor import Actor
 from gateway.model.scope import Scope
 from gateway.quality.history import History
-from gateway.quality.proposed import Files, Outcome, check_files, outcome
+from gateway.quality.proposed import Check, Files, Outcome, check_files, outcome
 from gateway.quality.refusing import Refused, checked_text
 from gateway.store.contracts import Version, VersionMoved
 from gateway.store.proposals import Proposal, Remark, Status
@@ -35,8 +35,10 @@ _TRIES = 5
 class Proposals:
     """Proposals of all workspaces; one per process."""
 
-    def __init__(self, stored: Stored, history: History, clock: Clock) -> None:
+    def __init__(self, stored: Stored, history: History, clock: Clock, check: Check | None = None) -> None:
+        """What `check` refuses is never applied: whether the API can be built with it."""
         self.stored = stored
+        self._check = check
         self._history = history
         self._clock = clock
         self._outcomes: OrderedDict[tuple[str, int], Outcome] = OrderedDict()
@@ -74,7 +76,7 @@ class Proposals:
             base = current if current.number == proposal.base else await self._history.versions.get(proposal.base)
             before = await self._history.contract(current)
             base_files: Mapping[str, str] = {} if base is None else base.files
-            found = await asyncio.to_thread(outcome, proposal.files, base_files, current, before)
+            found = await asyncio.to_thread(outcome, proposal.files, base_files, current, before, self._check)
             self._outcomes[place] = found
             if len(self._outcomes) > _REMEMBERED:
                 self._outcomes.popitem(last=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -99,14 +99,22 @@ class Numbered(Protocol):
     def files(self) -> Mapping[str, str]: ...
 
 
-def outcome(files: Files, base: Mapping[str, str], current: Numbered, before: Contract) -> Outcome:
+#: Raises ContractError for a contract that loads, and that no gateway could serve.
+Check = Callable[[Contract], object]
+
+
+def outcome(
+    files: Files, base: Mapping[str, str], current: Numbered, before: Contract, check: Check | None = None
+) -> Outcome:
     """What the files, proposed on top of `base`, make of the version that counts, which says `before`. Takes as long
-    as loading a contract."""
+    as loading a contract, and as `check` of it."""
     conflicts = conflicting(files, base, current.files)
     if conflicts:
         return Outcome(current.number, conflicts=conflicts)
     try:
         after = load_texts(current.name, merged(files, current.files))
+        if check is not None:
+            check(after)
     except ContractError as error:
         return Outcome(current.number, problems=tuple(error.problems))
     problems = tuple(not_raised(before, after))

@@ -120,7 +120,7 @@ class Gateway:
         self.engine, self.directory = Engine(None, threads=1, memory_mb=256, at_once=1), Directory(database, self.clock)
         self.scans = Scans(database, None, self.engine, self.directory, self.clock)
         self.evaluator = Evaluator(Questions.of(self.scans, database, self.clock))
-        collaboration = Collaboration.of(database, self.clock)
+        collaboration = Collaboration.of(database, self.clock, build_schema)
         self.services = Services(
             contracts=Contracts.fixed(self.contract),
             events=self.events,

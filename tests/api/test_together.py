@@ -216,6 +216,25 @@ async def test_every_mistake_has_file_line_and_key(gateway: Gateway, ux: str) ->
     assert all(one["message"] and one["hint"] for one in payload["errors"])
 
 
+async def test_what_no_gateway_could_serve_is_told_and_not_kept(gateway: Gateway, ux: str) -> None:
+    """Two properties in two events load; in the API their values would be two types of one name."""
+    kinds = "".join(
+        f"  - {{key: {key}, type: string, brief: b., enum: [{key}]}}\n" for key in ("gift_kind", "giftKind")
+    )
+    event = "name: Gift {0}\nmajor: 1\nbrief: b.\nowners: [ux]\nproperties: [{{property: {1}}}]\n"
+    files = [
+        {"path": PLAN, "text": ORDERS[PLAN] + kinds},
+        {"path": "events/gift_sent.1.yaml", "text": event.format("Sent", "gift_kind")},
+        {"path": "events/gift_got.1.yaml", "text": event.format("Got", "giftKind")},
+    ]
+    refused = await done(gateway, PROPOSE, ux, files=files, note="gifts")
+    assert refused["proposal"] is None
+    assert any("GiftKindValue, which is that of another" in error["message"] for error in refused["errors"]), refused
+    assert await gateway.database.count("proposals", {}) == 0
+    kept = await done(gateway, PROPOSE, ux, files=files[:2], note="gifts")
+    assert kept["errors"] == []
+
+
 async def test_a_megabyte_does_not_get_in(gateway: Gateway, ux: str) -> None:
     variables = {"input": {"files": [{"path": KPI, "text": "#" * 1_000_000}], "note": "n"}}
     response = await gateway.post({"query": PROPOSE, "variables": variables}, ux)

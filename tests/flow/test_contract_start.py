@@ -88,6 +88,20 @@ async def test_the_first_start_needs_a_folder_that_loads(store: Database, mongo_
         await start(store, mongo_uri, folder, env="production")
 
 
+async def test_the_first_start_needs_a_folder_that_the_api_can_be_built_with(
+    store: Database, mongo_uri: str, folder: Path
+) -> None:
+    keys = ("gift_kind", "giftKind")  # in the API one type
+    with (folder / "properties.yaml").open("a") as plan:
+        plan.writelines(f"  - {{key: {key}, type: string, brief: b., enum: [{key}]}}\n" for key in keys)
+    for key, word in zip(keys, ("sent", "got"), strict=True):
+        text = f"name: Gift {word}\nmajor: 1\nbrief: b.\nowners: [ux]\nproperties: [{{property: {key}}}]\n"
+        (folder / "events" / f"gift_{word}.1.yaml").write_text(text)
+    with pytest.raises(ContractError, match="GiftKindValue, which is that of another"):
+        await start(store, mongo_uri, folder)
+    assert await versions(store) == []
+
+
 async def test_a_version_of_a_newer_gateway_stops_the_start(store: Database, mongo_uri: str, folder: Path) -> None:
     await start(store, mongo_uri, folder)
     newer = Contract("shop", {}, {}, files={"journeys/purchase.yaml": "key: purchase\nloyalty: gold\n"})

@@ -133,6 +133,25 @@ async def test_a_new_version_of_the_plan_counts_at_once(database: Database) -> N
     assert events == {"m0": ("type price",), "n0": (), "n1": ("type price",), "n2": (), "n3": ()}
 
 
+@pytest.mark.parametrize("mode", ["observe", "warn", "quarantine"])
+async def test_a_major_that_nobody_planned_is_no_way_past_quarantine(database: Database, mode: Mode) -> None:
+    contracts = Contracts.fixed(contract(planned()))
+    async with open_doors(database, plan=contracts, modes=Modes(mode)) as doors:
+        answer = await answered(doors, BAD, context={"protocols": {"event_version": 2}})
+        other = track("x", event="Anything Else", properties=BAD, context={"protocols": {"event_version": 2}})
+        assert (await doors.post("/v1/batch", {"batch": [other]})).json()["accepted"] == 1, "planned in no major"
+        if mode != "quarantine":
+            assert (answer["accepted"], answer.get("warnings", [])) == (1, [])
+            assert [(one.flags, one.misfits) for one in await doors.events()] == [((), ()), ((), ())]
+            return
+        assert (answer["accepted"], answer["quarantined"]) == (0, 1)
+        (problem,) = answer["problems"]
+        assert [one["property"] for one in problem["misfits"]] == ["context.protocols.event_version"]
+        contracts._in_force = InForce(1, contract(planned(), planned(major=2)))
+        second = {"sku": "a", "price": "1"}
+        assert (await answered(doors, second, context={"protocols": {"event_version": 2}}))["quarantined"] == 0
+
+
 async def test_keys_that_are_stored_otherwise_are_compared_as_they_were_sent(database: Database) -> None:
     event = EventDefinition("Product Viewed", 1, "b", ("o",), (PlannedProperty(prop("a.b", "number"), required=True),))
     async with open_doors(database, plan=Contracts.fixed(contract(event))) as doors:

@@ -228,8 +228,9 @@ def _of_property(both: Both, node: Node, what: str, grade: Grade, why: str, *, r
 
 
 def _unchanged(both: Both, key: str) -> bool:
+    """Whether the KPI was there before, and is as it was: one that is new comes with what it reads."""
     old, new = both.before.kpis.get(key), both.after.kpis.get(key)
-    return new is not None and (old is None or old.hash == new.hash)
+    return old is not None and new is not None and old.hash == new.hash
 
 
 def _shown(values: Sequence[object]) -> str:

@@ -3,12 +3,15 @@ at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from gateway.contract.durations import parse_duration
 from gateway.contract.shape import did_you_mean
 from gateway.contract.sources import Place, Source, shown
+
+#: What was meant is guessed for the first of one file's problems: each guess compares with all that is known.
+_MOST_GUESSED = 50
 
 
 def check_key(source: Source) -> None:
@@ -56,13 +59,17 @@ def check_keys(source: Source, place: Place, entries: Iterable[tuple[int, dict[s
         first.setdefault(key, index)
 
 
-def check_known(source: Source, place: Place, word: object, known: Iterable[str], noun: str) -> bool:
+def check_known(source: Source, place: Place, word: object, known: Collection[str], noun: str) -> bool:
     """Report a `word` at `place` that is none of the `known`; says whether it is one."""
-    known = list(known)
     if not isinstance(word, str) or reported(source, place):
         return False
     if word not in known:
-        fix = did_you_mean(word, known, otherwise="use one of") if known else f"there is no {noun} yet: add it first"
+        if len(source.problems) >= _MOST_GUESSED:
+            fix = "look it up: nothing is guessed for so many"
+        elif known:
+            fix = did_you_mean(word, list(known), otherwise="use one of")
+        else:
+            fix = f"there is no {noun} yet: add it first"
         source.report(place, f"no {noun} has the key {shown(word)}", fix)
     return word in known
 

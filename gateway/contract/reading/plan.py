@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -33,13 +33,17 @@ _BELONGS: dict[str, frozenset[str]] = {
 _VALUES: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float)}
 #: How deep properties may lie in each other: typed queries and the validator walk all of it.
 DEEPEST_PROPERTY = 6
+#: How many properties one may hold, and an event carry, with all that those hold: a few lines could name millions.
+MOST_WITHIN = 2_000
 
 
 def check_properties(source: Source) -> None:
     """Report what does not fit together in the properties: keys, types, references, cycles."""
     entries = mappings(source.value.get("properties")) if isinstance(source.value, dict) else []
     _check_defined_twice(source, entries)
-    known = [entry["key"] for _, entry in entries if isinstance(entry.get("key"), str)]
+    if reported(source, ("properties",)):
+        return  # more than are allowed: comparing them all would take long
+    known = {entry["key"]: None for _, entry in entries if isinstance(entry.get("key"), str)}
     for index, entry in entries:
         place: Place = ("properties", index)
         _check_name(source, (*place, "key"), entry.get("key"))
@@ -73,7 +77,8 @@ def check_event(source: Source) -> None:
 
 def check_plan(properties: Source | None, events: Iterable[Source]) -> None:
     """Report what events and properties say of each other: unknown properties, names that meet."""
-    known = list(_keys(properties)) if properties is not None else []
+    known = dict.fromkeys(_keys(properties)) if properties is not None else {}
+    held = _sizes(properties)
     first: dict[str, Source] = {}
     for source in events:
         if not isinstance(source.value, dict):
@@ -81,6 +86,7 @@ def check_plan(properties: Source | None, events: Iterable[Source]) -> None:
         # When the properties cannot be read, what they hold is not known, and every reference would be a problem.
         if properties is None or isinstance(properties.value, dict):
             _check_references(source, ("properties",), source.value.get("properties"), known)
+            _check_carried(source, held)
         name, major = source.value.get("name"), source.value.get("major")
         if isinstance(name, str) and isinstance(major, int) and nameable(name):
             _check_type_name(source, name, major, first)
@@ -187,32 +193,48 @@ def _check_facets(source: Source, place: Place, entry: Mapping[str, Any]) -> Non
                 )
 
 
-def _check_references(source: Source, place: Place, value: object, known: list[str]) -> None:
+def _check_references(source: Source, place: Place, value: object, known: Collection[str]) -> None:
     """The list of properties of an event or an object: known, once each, also as the API writes them."""
+    if reported(source, place):
+        return
     first: dict[str, str] = {}
+    met: set[str] = set()
     for index, entry in mappings(value):
         here: Place = (*place, index, "property")
         key = entry.get("property")
         if not check_known(source, here, key, known, "property") or not isinstance(key, str):
             continue
         before = first.setdefault(camel(key), key)
-        if before == key and sum(one.get("property") == key for _, one in mappings(value)[:index]):
+        if before == key and key in met:
             source.report(here, f"the property {shown(key)} stands twice", "remove one of them")
         elif before != key:
             what = f"{shown(before)} and {shown(key)} are both {camel(key)} in the API"
             source.report(here, what, "keep one of them, or give it another name")
+        met.add(key)
+
+
+def _check_carried(source: Source, held: Mapping[str, int]) -> None:
+    """Report an event that carries too many properties with all that they hold; none of them alone does."""
+    assert isinstance(source.value, dict)
+    sizes = [held.get(str(entry.get("property")), 0) for _, entry in mappings(source.value.get("properties"))]
+    if sum(sizes) > MOST_WITHIN >= max(sizes):
+        what = f"it carries {sum(sizes):,} properties with all that they hold"
+        source.report(
+            ("properties",), what, f"carry at most {MOST_WITHIN:,}: split the event, or flatten what it carries"
+        )
 
 
 def _check_cycles(source: Source, entries: list[tuple[int, dict[str, Any]]]) -> None:
     """Report properties that hold themselves, and those that lie too deep."""
-    inner = {entry["key"]: list(_inner(entry)) for _, entry in reversed(entries) if isinstance(entry.get("key"), str)}
+    inner = _inners(entries)
     depths: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     cyclic: set[str] = set()
     for index, entry in entries:
         key = entry.get("key")
         if not isinstance(key, str) or key in depths or key in cyclic:
             continue
-        found = _walk(key, inner, depths)
+        found = _walk(key, inner, depths, sizes)
         if found:
             cyclic |= set(found)
             way = " > ".join([*found, found[0]])
@@ -221,10 +243,36 @@ def _check_cycles(source: Source, entries: list[tuple[int, dict[str, Any]]]) -> 
         elif depths[key] > DEEPEST_PROPERTY:
             what = f"{shown(key)} holds properties {depths[key]} levels deep"
             source.report(("properties", index), what, f"flatten it to at most {DEEPEST_PROPERTY}")
+        elif sizes[key] > MOST_WITHIN:
+            what = f"{shown(key)} holds more than {MOST_WITHIN:,} properties with all that those hold"
+            source.report(("properties", index), what, "leave some out, or plan them apart")
 
 
-def _walk(start: str, inner: Mapping[str, list[str]], depths: dict[str, int]) -> list[str]:
-    """Note the depth of `start` and of all it holds, without recursion; the circle when there is one."""
+def _sizes(properties: Source | None) -> dict[str, int]:
+    """How many properties each is with all that it holds; those in a circle are left out."""
+    value = properties.value if properties is not None else None
+    inner = _inners(mappings(value.get("properties") if isinstance(value, dict) else None))
+    depths: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    if properties is not None and not properties.problems:
+        for key in inner:
+            _walk(key, inner, depths, sizes)
+    return sizes
+
+
+def _inners(entries: Iterable[tuple[int, dict[str, Any]]]) -> dict[str, list[str]]:
+    """What each property holds; of two with one key, the first counts."""
+    inner: dict[str, list[str]] = {}
+    for _, entry in entries:
+        if isinstance(entry.get("key"), str):
+            inner.setdefault(entry["key"], list(_inner(entry)))
+    return inner
+
+
+def _walk(start: str, inner: Mapping[str, list[str]], depths: dict[str, int], sizes: dict[str, int]) -> list[str]:
+    """Note the depth and the size of `start` and of all it holds, without recursion; the circle when there is one."""
+    if start in depths:
+        return []
     path: list[str] = [start]
     waiting: list[Iterator[str]] = [iter(inner.get(start, ()))]
     while path:
@@ -233,6 +281,8 @@ def _walk(start: str, inner: Mapping[str, list[str]], depths: dict[str, int]) ->
             done = path.pop()
             waiting.pop()
             depths[done] = 1 + max((depths.get(one, 0) for one in inner.get(done, ())), default=0)
+            size = 1 + sum(sizes.get(one, 1) for one in inner.get(done, ()))
+            sizes[done] = min(size, MOST_WITHIN + 1)  # enough to know, and never a number of many digits
         elif key in path:
             return path[path.index(key) :]
         elif key not in depths:

@@ -215,6 +215,14 @@ def test_a_property_may_be_retyped_with_the_kpi_that_reads_it() -> None:
     assert worst(found) is Grade.BREAKING
 
 
+def test_a_kpi_that_comes_with_another_type_of_what_it_reads_is_not_refused() -> None:
+    """Such as one's own contract in place of another: nothing has read the property so far."""
+    before = orders(**{"kpis/easy.yaml": None})
+    retyped = orders((PLAN, "key: score, type: integer", "key: score, type: boolean"))
+    assert refusals(classify(before, retyped)) == []
+    assert worst(classify(before, retyped)) is Grade.BREAKING
+
+
 def test_dependants_are_named() -> None:
     (change,) = classify(orders(), orders((PLAN, "[card, invoice]", "[card]")))
     assert change.dependants == (Node("kpi", "cards"),)

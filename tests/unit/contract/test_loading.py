@@ -18,6 +18,7 @@ from gateway.contract import (
 )
 from gateway.errors import ContractError
 from tests.unit.contract.acme import JOURNEY, edit, problems, write_acme
+from tests.unit.contract.orders import orders
 
 
 @pytest.fixture
@@ -213,3 +214,13 @@ def test_differences_name_what_says_something_else(folder: Path) -> None:
     ]
     assert differences(None, after) == [Difference("map", "trial", "added"), Difference("kpi", "ease", "added")]
     assert differences(after, after) == []
+
+
+def test_differences_name_what_is_planned_too() -> None:
+    score = ("properties.yaml", "key: score, type: integer", "key: score, type: number")
+    asked = ("surveys/ease.yaml", "Was it easy", "Was that easy")
+    assert differences(orders(), orders(score, asked)) == [
+        Difference("event", "answered.1", "changed"),
+        Difference("property", "score", "changed"),
+        Difference("survey", "ease", "changed"),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 
@@ -332,6 +332,50 @@ def test_what_would_eat_the_machine_is_refused_soon(made: Callable[[], str], sai
     found = problems({"properties.yaml": made()})
     assert any(said in problem for problem in found)
     assert monotonic() - began < 20  # minutes, when a check compares each with each
+
+
+def grid(levels: int, wide: int) -> str:
+    """Each property of a level holds all those of the next: few lines, `wide` to the power of `levels` places."""
+    lines = ["properties:"]
+    for level in range(levels):
+        inner = "".join(f"{{property: p{level + 1}x{one}}}," for one in range(wide))
+        lines += [f"- {{key: p{level}x{i}, type: object, brief: b, properties: [{inner}]}}" for i in range(wide)]
+    return "\n".join([*lines, *(f"- {{key: p{levels}x{i}, type: string, brief: b}}" for i in range(wide))])
+
+
+def carrying(keys: Iterable[str]) -> str:
+    return EVENT.partition("properties:")[0] + "properties:\n" + "".join(f"- {{property: {key}}}\n" for key in keys)
+
+
+def test_properties_that_multiply_are_refused_before_they_are_written_out() -> None:
+    event = {"events/order_completed.1.yaml": carrying(["p0x0"])}
+    found = problems({"properties.yaml": grid(5, 20), **event})
+    assert all("holds more than 2,000 properties" in problem for problem in found)
+    assert found[0].startswith("acme/properties.yaml:2 properties[0]: 'p0x0' holds")
+    # 1 + 13 + 169 each: an event may carry ten of them, and not eleven.
+    wide = grid(2, 13)
+    of = {count: {"events/order_completed.1.yaml": carrying(f"p0x{i}" for i in range(count))} for count in (10, 11)}
+    assert loaded({"properties.yaml": wide, **of[10]}).events
+    assert problems({"properties.yaml": wide, **of[11]}) == [
+        "acme/events/order_completed.1.yaml:5 properties: it carries 2,013 properties with all that they hold - "
+        "carry at most 2,000: split the event, or flatten what it carries"
+    ]
+
+
+def test_many_wrong_references_are_told_soon() -> None:
+    began = monotonic()
+    found = problems(
+        {
+            "properties.yaml": many(2_000),
+            "events/order_completed.1.yaml": carrying(f"q{i}" for i in range(500)),
+            "events/order_cancelled.1.yaml": carrying(f"p{i % 2_000}" for i in range(9_000)).replace(
+                "Completed", "Cancelled"
+            ),
+        }
+    )
+    assert sum("no property has the key" in problem for problem in found) == 500
+    assert any("has 9000 entries - write at most 500" in problem for problem in found)
+    assert monotonic() - began < 20
 
 
 def test_files_of_a_plan_that_are_almost_called_so_are_told(tmp_path: Path) -> None:
