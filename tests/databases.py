@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 from gateway.errors import Unavailable
 from gateway.store import collections
-from gateway.store.database import connect
+from gateway.store.database import Document, connect
 
 #: A database waits until so many others have been given back: time for what its test has left behind to end.
 _RESTING = 3
+
+_TRIES = 20
 
 #: To delete more documents than these takes longer than to make the collections anew.
 _MANY = 2_000
@@ -125,9 +127,9 @@ class Databases:
 
     async def _look(self, name: str) -> tuple[_Shape, int]:
         """The shape, and about how many documents there are."""
-        listed = await self._server.admin({"listCollections": 1, "cursor": {"batchSize": 1_000}}, on=name)
+        listed = await self._ask({"listCollections": 1, "cursor": {"batchSize": 1_000}}, on=name)
         found = tuple(sorted(repr(each) for each in listed["cursor"]["firstBatch"]))
-        stats = await self._server.admin({"dbStats": 1}, on=name)
+        stats = await self._ask({"dbStats": 1}, on=name)
         return _Shape(found, int(stats["indexes"])), int(stats["objects"])
 
     async def _filled(self, name: str) -> list[str]:
@@ -138,11 +140,21 @@ class Databases:
         )
         pipeline = [*first[1], *({"$unionWith": {"coll": other, "pipeline": rows}} for other, rows in others)]
         asked = {"aggregate": first[0], "pipeline": pipeline, "cursor": {"batchSize": 1_000}}
-        return [row["_id"] for row in (await self._server.admin(asked, on=name))["cursor"]["firstBatch"]]
+        return [row["_id"] for row in (await self._ask(asked, on=name))["cursor"]["firstBatch"]]
 
     async def _empty(self, name: str, collection: str) -> None:
         every = [{"q": {}, "limit": 0}]
-        await self._server.admin({"delete": collection, "deletes": every, "writeConcern": {"w": "majority"}}, on=name)
+        await self._ask({"delete": collection, "deletes": every, "writeConcern": {"w": "majority"}}, on=name)
+
+    async def _ask(self, command: Document, *, on: str) -> Document:
+        """Again when the client gives up: while tests run that need no event loop its watch over the server stands
+        still, and then takes the server for dead."""
+        for _ in range(_TRIES):
+            try:
+                return await self._server.admin(command, on=on)
+            except Unavailable:
+                await asyncio.sleep(0.1)
+        return await self._server.admin(command, on=on)
 
     async def _drop(self, name: str) -> None:
-        await self._server.admin({"dropDatabase": 1}, on=name)
+        await self._ask({"dropDatabase": 1}, on=name)

@@ -20,6 +20,8 @@ from gateway.settings import Settings, read_settings
 
 log = logging.getLogger("gateway.cli")
 
+_END_SECONDS = 5.0
+
 
 @click.command()
 @click.option("--demo", is_flag=True, help="With sample data: a made-up shop's visitors in the workspace `demo`.")
@@ -38,16 +40,33 @@ def serve(demo: bool, options: dict[str, Option]) -> None:
     from gateway.cli.running import run
 
     form = set_up_logs(settings.log)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.get_loop().set_exception_handler(_unforeseen)
-        try:
-            runner.run(run(settings, demo=demo, form=form))
-        except (GatewayError, click.ClickException):
-            raise
-        except Exception:
-            # Not left to the interpreter, which would print the error's words.
-            log.exception("the gateway ends by a fault")
-            sys.exit(1)
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    runner.get_loop().set_exception_handler(_unforeseen)
+    try:
+        runner.run(run(settings, demo=demo, form=form))
+    except (GatewayError, click.ClickException):
+        raise
+    except Exception:
+        # Not left to the interpreter, which would print the error's words.
+        log.exception("the gateway ends by a fault")
+        sys.exit(1)
+    finally:
+        _close(runner)
+
+
+def _close(runner: asyncio.Runner) -> None:
+    """End what is left, in a bounded time: PyMongo's waits for a server may swallow a cancellation, and never end."""
+    loop = runner.get_loop()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        _, left = loop.run_until_complete(asyncio.wait(left, timeout=_END_SECONDS))
+    if not left:
+        runner.close()
+        return
+    for task in left:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is known
 
 
 def _unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
