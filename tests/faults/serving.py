@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gateway.app import building
-from gateway.cli import main, serve
+from gateway.app import building, connectors
+from gateway.cli import main, running
 from gateway.clock import ServerClock
 from gateway.connectors.delivery import Delivery
 from gateway.connectors.http import GuardedHttp
@@ -118,6 +118,6 @@ if __name__ == "__main__":
         follow_clock(Path(clock))
     # What waits longest waits seconds: a run does not last hours.
     patience = Patience(first=0.2, longest=3.0, hours=24.0)
-    setattr(building, "Delivery", partial(Delivery, patience=patience))  # noqa: B010 - for this process alone
-    setattr(serve, "open_gateway", partial(building.open_gateway, instances=instances()))  # noqa: B010
+    setattr(connectors, "Delivery", partial(Delivery, patience=patience))  # noqa: B010 - for this process alone
+    setattr(running, "open_gateway", partial(building.open_gateway, instances=instances()))  # noqa: B010
     main()
