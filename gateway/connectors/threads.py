@@ -109,6 +109,7 @@ class ConnectorThread:
         loop.set_exception_handler(self._forgotten)
         try:
             loop.run_forever()
+            loop.run_until_complete(_cancel_all())  # a thread that was held got no time for it
         finally:
             loop.close()
 

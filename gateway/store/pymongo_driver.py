@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import sys
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
+import pymongo.lock
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 
@@ -12,6 +15,20 @@ from gateway.errors import Unavailable
 from gateway.store.database import Database
 from gateway.store.driver_errors import translated
 from gateway.store.shapes import Document, Stream
+
+
+async def _wait_for(awaited: Awaitable[Any], timeout: float | None) -> Any:
+    """As `asyncio.wait_for` of Python 3.12: it awaits in the caller's own task.
+
+    That of 3.11 awaits in another one; when the caller is cancelled twice, that one is left behind and takes the
+    lock of the driver's topology, which then nobody gives back: every later call of the client waits for ever.
+    """
+    async with asyncio.timeout(timeout):
+        return await awaited
+
+
+if sys.version_info < (3, 12):
+    setattr(pymongo.lock, "wait_for", _wait_for)  # noqa: B010 - it is not of its public names
 
 
 class PyMongoDatabase(Database):

@@ -101,6 +101,7 @@ class FaultServer:
         self._ready.set()
         await self._stop.wait()
         server.close()
+        await asyncio.sleep(0)  # whoever was let in just now begins
         left = list(self._connections)
         for task in left:
             task.cancel()
@@ -117,6 +118,8 @@ class FaultServer:
         finally:
             self._connections.discard(task)
             writer.transport.abort()
+            with suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()  # else the loop may end before the socket is closed
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; whether the connection goes on."""

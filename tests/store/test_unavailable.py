@@ -31,6 +31,25 @@ async def test_a_port_where_nobody_listens_is_unavailable(driver: Driver) -> Non
             await nobody.close()
 
 
+async def test_waiting_calls_that_are_cancelled_again_and_again_hold_up_no_later_call(driver: Driver) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = connect(f"mongodb://127.0.0.1:{taken.getsockname()[1]}/?{IMPATIENT}", "test", driver=driver)
+        try:
+            for _ in range(5):
+                calls = [asyncio.create_task(nobody.ping()) for _ in range(20)]
+                await asyncio.sleep(0.05)
+                for _ in range(3):
+                    for call in calls:
+                        call.cancel()
+                    await asyncio.sleep(0)
+                await asyncio.wait(calls, timeout=5)
+            with pytest.raises(Unavailable):
+                await asyncio.wait_for(nobody.ping(), 10)
+        finally:
+            await nobody.close()
+
+
 async def test_a_frozen_server_is_unavailable_and_loses_nothing(
     tmp_path: Path, mongod_binary: Path | None, driver: Driver
 ) -> None:
