@@ -30,6 +30,7 @@ log = logging.getLogger("gateway.pipeline")
 
 BATCH = 500
 _SMALLEST_BATCH = 20
+_MOST_READS = 8
 _PAGE = 2_000
 _SWEEP = 200
 _PAUSE_SECONDS = 0.1
@@ -175,19 +176,28 @@ class Deriver:
 
     # -- one transaction ----------------------------------------------------------------------------------------
 
-    async def apply(self, lease: Lease, events: list[Event], *, offset: Timestamp | None = None) -> None:
-        """Derive those of the events that came in our lanes, each at most once, in one fenced transaction.
+    async def apply(
+        self,
+        lease: Lease,
+        events: list[Event],
+        *,
+        offset: Timestamp | None = None,
+        waiting: bool = False,
+    ) -> None:
+        """Derive those of the events that came in our lanes, each at most once, in one fenced transaction; `waiting`:
+        with a batch of what other owners have left there.
 
         A lane that another process has taken over is dropped, and the rest tried again. Raises LeaseLost when none is
         left, or Unavailable.
         """
+        left = await self._work.pending(lease.lanes, limit=BATCH) if waiting else None
         while True:
             by_workspace: dict[str, list[Event]] = {}
             for event in events:
                 if lease.owns(event.workspace, event.sk):
                     by_workspace.setdefault(event.workspace, []).append(event)
             try:
-                await self._write(lease, events=by_workspace, offset=offset)
+                await self._write(lease, events=by_workspace, waiting=left, offset=offset)
                 return
             except LeaseLost:
                 if not await self._lanes.refresh(lease) or not lease.lanes:
@@ -321,14 +331,15 @@ class Deriver:
         asked_at, telling = self._clock.now(), self._clock.monotonic() - self._advanced > _TELL_SECONDS
         # Read before the stream is asked: if it has nothing then, we have come so far.
         position = await self._database.majority_time() if telling else None
-        changes = await stream.next_batch(self._batch)
+        changes = await self._read(lease, stream)
         if changes:
             position = changes[-1]["clusterTime"]
             places = {change["ns"]["coll"] for change in changes}
             rows = (change["fullDocument"] for change in changes if change["ns"]["coll"] == COLLECTION)
             if COLLECTION in places:
                 events = [from_document(row) for row in rows]
-                await self.apply(lease, events, offset=position)
+                # Together: most users of a batch have events that others resolve too, and a fold each time costs twice.
+                await self.apply(lease, events, offset=position, waiting=work.COLLECTION in places)
                 self._derived_until = events[-1].received_at
             if work.COLLECTION in places:
                 await self.work_off(lease)
@@ -354,6 +365,19 @@ class Deriver:
         if now - self._trimmed > _TRIM_SECONDS:
             self._trimmed = now
             await self._trim(lease)
+
+    async def _read(self, lease: Lease, stream: Stream) -> list[Document]:
+        """What the stream has next: where others derive too, more of it, so that a batch of ours comes together."""
+        changes: list[Document] = []
+        ours = 0
+        for _ in range(_MOST_READS):
+            part = await stream.next_batch(self._batch)
+            changes += part
+            rows = (change["fullDocument"] for change in part if change["ns"]["coll"] == COLLECTION)
+            ours += sum(lease.owns(row["workspace"], row["sk"]) for row in rows)
+            if len(part) < self._batch or 2 * ours > self._batch:
+                break
+        return changes
 
     async def work_off(self, lease: Lease) -> int:
         """Fold what other owners have left in our lanes; how many rows there were."""

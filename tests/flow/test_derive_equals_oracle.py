@@ -252,7 +252,7 @@ class Owner:
     async def step(self, chance: random.Random) -> None:
         try:
             if self.queue and chance.random() < 0.7:
-                await self.deriver.apply(self.lease, self.queue[0])
+                await self.deriver.apply(self.lease, self.queue[0], waiting=chance.random() < 0.5)
                 self.queue.pop(0)
             elif chance.random() < 0.5:
                 await self.deriver.refold(self.lease)

@@ -107,7 +107,7 @@ class Owners:
         deriver, lease = self.owners[number]
         dice = self.chance.random()
         if self.queues[number] and dice < 0.6:
-            await deriver.apply(lease, self.queues[number].pop(0))
+            await deriver.apply(lease, self.queues[number].pop(0), waiting=self.chance.random() < 0.5)
         elif dice < 0.75:
             await deriver.erase_due(lease, 0)
         elif dice < 0.9:
