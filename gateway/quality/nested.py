@@ -32,6 +32,8 @@ TYPES: dict[type, str] = {
     type(None): "null",
 }
 
+_OBJECTS = {dict}
+
 #: Path, type of the value, masked sample.
 Sighting = tuple[str, str, str | None]
 
@@ -48,15 +50,22 @@ def _form_of(value: Any, depth: int) -> Any:
     if type(value) is dict:
         if len(value) > MOST_KEYS:
             value = dict(islice(value.items(), MOST_KEYS))
-        kinds = tuple(map(type, value.values()))
-        if dict in kinds or list in kinds:
-            return (*value, *kinds, form_within(value.values(), depth + 1))
-        return (*value, *kinds)
+        of = [*map(type, value.values())]
+        if dict in of or list in of:
+            return (*value, *of, form_within(value.values(), depth + 1))
+        return (*value, *of)
     looked_at = value[:MOST_ITEMS]
-    forms: set[Any] = set(map(type, looked_at))
-    if dict in forms or list in forms:
-        forms.update(form_within(looked_at, depth + 1))
-    return frozenset(forms)
+    kinds: set[type] = {*map(type, looked_at)}
+    if kinds == _OBJECTS and depth + 1 < DEEPEST:  # as lists of products are: quick where they hold plain values
+        forms = {(*one, *map(type, one.values())) for one in looked_at}
+        for form in forms:
+            if len(form) > 2 * MOST_KEYS or dict in form or list in form:
+                break
+        else:
+            return frozenset(forms)
+    if dict in kinds or list in kinds:
+        return frozenset((*kinds, *form_within(looked_at, depth + 1)))
+    return frozenset(kinds)
 
 
 def look_within(
