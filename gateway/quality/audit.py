@@ -81,7 +81,7 @@ def _near_duplicates(facts: Facts) -> Iterator[AuditFinding]:
         names = [one for (of, one), seen in facts.within.items() if of == kind and seen.name != OTHER]
         names.sort(key=lambda name: -facts.within[kind, name].count)
         for name, meant in near_duplicates(names, settled):
-            yield duplicate(name, name, meant, facts.within[kind, name].count, facts.within[kind, name])
+            yield duplicate(name, repr(name), meant, facts.within[kind, name].count, facts.within[kind, name])
 
 
 def _misfits(facts: Facts) -> Iterator[AuditFinding]:
@@ -123,10 +123,10 @@ def _silences(facts: Facts) -> Iterator[AuditFinding]:
     latest = max((hour for hours in facts.looked.hours.values() for hour in hours if hour < now), default=now)
     if len(found) > 1 and now - latest > SILENT_MS:
         since = max(one.since for one in found.values())
-        yield _silence("*", "Nothing at all", since, f"{len(found):,} events that came regularly")
+        yield _silence("*", "Nothing at all has", since, f"{len(found):,} events that came regularly")
         return
     for name, one in found.items():
-        yield _silence(name, repr(name), one.since, f"longest pause before: {one.pause / HOUR_MS:,.0f} h")
+        yield _silence(name, f"{name!r} has not", one.since, f"longest pause before: {one.pause / HOUR_MS:,.0f} h")
 
 
 def _silence(subject: str, what: str, since: int, evidence: str) -> AuditFinding:
@@ -134,7 +134,7 @@ def _silence(subject: str, what: str, since: int, evidence: str) -> AuditFinding
         "silence",
         Severity.CRITICAL,
         subject,
-        f"{what} has come since {_moment(since)}, and it used to come regularly.",
+        f"{what} come since {_moment(since)}, and it used to come regularly.",
         "Look at the sender: its last release, its consent banner, its write key, its way here.",
         (evidence,),
     )

@@ -57,7 +57,8 @@ def _near_duplicates(within: Sightings, planned: Mapping[str, PropertyDefinition
         known = settled.get(holder, {})
         for name, meant in near_duplicates(names, known, slips=False):
             path, other = names[name], known.get(meant) or names[meant]
-            yield duplicate(f"{within.name}.{path}", path, other, within.properties[path].count, within)
+            told = f"{path!r} of {within.name!r}"
+            yield duplicate(f"{within.name}.{path}", told, other, within.properties[path].count, within)
 
 
 def _dead(within: Sightings, planned: Mapping[str, PropertyDefinition]) -> Iterator[AuditFinding]:
@@ -142,7 +143,7 @@ def _never_planned(
             "unplanned",
             Severity.INFO,
             f"{within.name}.{path}",
-            f"{path!r} came with {within.properties[path].count:,} {within.name!r} and nobody has planned it.",
+            f"{path!r} of {within.name!r} came {_times(within.properties[path].count)} and nobody has planned it.",
             "Write it into properties.yaml and the event's file, or ask its sender to stop.",
             tuple(f"{kind}: {count:,}" for kind, count in within.properties[path].types.most_common()),
             shares_of(within),
@@ -169,19 +170,23 @@ def _is_open(definition: PropertyDefinition) -> bool:
     return not definition.properties and definition.items is None
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def _name(path: str) -> str:
     """The last of the names that a path leads through, as paths write it."""
     holder = holder_of(path)
     return path if holder is None else path[len(holder) :].removeprefix(".")
 
 
-def duplicate(subject: str, name: str, meant: str, count: int, seen: Sightings) -> AuditFinding:
-    """A name that is probably meant to be another."""
+def duplicate(subject: str, told: str, meant: str, count: int, seen: Sightings) -> AuditFinding:
+    """A name, as it is `told`, that is probably meant to be another."""
     return AuditFinding(
         "near_duplicate",
         Severity.WARNING,
         subject,
-        f"{name!r} came {count:,} times; it is probably {meant!r}.",
+        f"{told} came {_times(count)}; it is probably {meant!r}.",
         f"Send {meant!r} alone: what is counted under two names is counted wrongly under both.",
         (f"near {meant}",),
         shares_of(seen),

@@ -149,6 +149,7 @@ async def test_one_of_each_is_found_by_name_and_sender(gateway: Gateway) -> None
     ):
         assert found[one]["shares"] == ios, one
     assert found["silence", "Search"]["severity"] == "CRITICAL"
+    assert "'Search' has not come since" in found["silence", "Search"]["message"]
     assert "ada@example" not in str(found)
 
 
