@@ -94,8 +94,8 @@ def _misfits(facts: Facts) -> Iterator[AuditFinding]:
             yield AuditFinding(
                 "misfit",
                 Severity.WARNING,
-                f"{within.name}.{name}",
-                f"{count:,} of {total:,} {within.name!r} break the rule `{rule}` of {name!r}.",
+                f"{within.title}.{name}",
+                f"{count:,} of {total:,} {within.title!r} break the rule `{rule}` of {name!r}.",
                 "Send what is planned, or change the plan.",
                 (f"{within.quarantined:,} are in quarantine",) if within.quarantined else (),
                 event=within.key,

@@ -51,14 +51,14 @@ def _near_duplicates(within: Sightings, planned: Mapping[str, PropertyDefinition
             settled.setdefault(holder_of(path), {})[_name(path)] = path
     seen: dict[str | None, dict[str, str]] = {}
     for path in sorted(within.properties, key=lambda one: -within.properties[one].count):
-        if not path.endswith(ITEMS) and _name(path) != OTHER:
+        if not path.endswith(ITEMS) and _name(path) != OTHER and not _left_open(path, planned):
             seen.setdefault(holder_of(path), {})[_name(path)] = path
     for holder, names in seen.items():
         known = settled.get(holder, {})
         for name, meant in near_duplicates(names, known, slips=False):
             path, other = names[name], known.get(meant) or names[meant]
-            told = f"{path!r} of {within.name!r}"
-            yield duplicate(f"{within.name}.{path}", told, other, within.properties[path].count, within)
+            told = f"{path!r} of {within.title!r}"
+            yield duplicate(f"{within.title}.{path}", told, other, within.properties[path].count, within)
 
 
 def _dead(within: Sightings, planned: Mapping[str, PropertyDefinition]) -> Iterator[AuditFinding]:
@@ -74,8 +74,8 @@ def _dead(within: Sightings, planned: Mapping[str, PropertyDefinition]) -> Itera
             yield AuditFinding(
                 "dead_property",
                 Severity.INFO,
-                f"{within.name}.{path}",
-                f"{path!r} of {within.name!r} is planned, and none of {held:,} {among} had it.",
+                f"{within.title}.{path}",
+                f"{path!r} of {within.title!r} is planned, and none of {held:,} {among} had it.",
                 "Send it, or take it out of the plan.",
                 (),
                 shares_of(within),
@@ -135,15 +135,15 @@ def _never_planned(
         and seen.count
         and _name(path) != OTHER
         and ((holder := holder_of(path)) is None or (holder in planned and not _is_open(planned[holder])))
-        and f"{within.name}.{path}" not in told
+        and f"{within.title}.{path}" not in told
     ]
     found.sort(key=lambda path: (-within.properties[path].count, path))
     for path in found[:_MOST_UNPLANNED]:
         yield AuditFinding(
             "unplanned",
             Severity.INFO,
-            f"{within.name}.{path}",
-            f"{path!r} of {within.name!r} came {_times(within.properties[path].count)} and nobody has planned it.",
+            f"{within.title}.{path}",
+            f"{path!r} of {within.title!r} came {_times(within.properties[path].count)} and nobody has planned it.",
             "Write it into properties.yaml and the event's file, or ask its sender to stop.",
             tuple(f"{kind}: {count:,}" for kind, count in within.properties[path].types.most_common()),
             shares_of(within),
@@ -152,8 +152,8 @@ def _never_planned(
         yield AuditFinding(
             "unplanned",
             Severity.INFO,
-            f"{within.name}.*",
-            f"{more:,} more properties came with {within.name!r} and nobody has planned them.",
+            f"{within.title}.*",
+            f"{more:,} more properties came with {within.title!r} and nobody has planned them.",
             "The catalogue lists them: `catalog { nodes { properties { key planned } } }`.",
         )
 
@@ -199,8 +199,8 @@ def _drift(within: Sightings, name: str, usual: str, drift: Counter[str], nested
     return AuditFinding(
         "type_drift",
         Severity.WARNING,
-        f"{within.name}.{name}",
-        f"{name!r} of {within.name!r} should be {usual}, and came as something else ({', '.join(told)}).",
+        f"{within.title}.{name}",
+        f"{name!r} of {within.title!r} should be {usual}, and came as something else ({', '.join(told)}).",
         f"Send {usual} alone, or give the new meaning a name of its own.",
         tuple(told),
         event=within.key,

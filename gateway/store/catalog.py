@@ -66,6 +66,11 @@ class Sightings:
     def key(self) -> Name:
         return self.type, self.name
 
+    @property
+    def title(self) -> str:
+        """Its name; of calls that have none, such as identify, the call."""
+        return self.name or self.type
+
     def property(self, key: str) -> PropertySightings:
         """Those of a property, made when there are none."""
         if (found := self.properties.get(key)) is None:
