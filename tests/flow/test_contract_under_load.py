@@ -87,6 +87,11 @@ async def served(load: Load, gateway: RunningGateway, typed: bool) -> float:
             await asyncio.sleep(0.01)
 
 
+def events(told: list[Any]) -> list[str]:
+    """Those that were told. The first message, and one behind what was caught up on, only say where it goes on."""
+    return [one["event"]["messageId"] for one in told if one["event"] is not None]
+
+
 async def back_and_forth(load: Load, database: Database, plain: Contract, wishing: Contract) -> list[float]:
     """Seconds from each version's acknowledgment until both gateways serve its types."""
     found = []
@@ -131,7 +136,7 @@ async def test_versions_go_back_and_forth_under_load(
         load.over.set()
         await asyncio.gather(*work)
         async with asyncio.timeout(PATIENCE):
-            while any(len(told) < len(load.sent) + 1 for told in heard):
+            while any(len(events(told)) < len(load.sent) for told in heard):
                 assert not any(task.done() for task in listening)
                 await asyncio.sleep(0.05)
         for task in listening:
@@ -140,4 +145,4 @@ async def test_versions_go_back_and_forth_under_load(
     print(f"under {len(load.sent):,} events and {load.asked:,} queries, versions were served after {shown} s")
     for told in heard:
         assert [one["gap"] for one in told] == [None] * len(told)
-        assert sorted(one["event"]["messageId"] for one in told[1:]) == sorted(load.sent), "each once, none lost"
+        assert sorted(events(told)) == sorted(load.sent), "each once, none lost"
