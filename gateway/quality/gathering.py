@@ -40,6 +40,8 @@ _MOST_FORMS = 5_000
 #: Older events share a day: what is sent may say any time.
 _LONGEST_AGO_DAYS = 400
 _QUARANTINED = "quarantined"
+#: How long events are looked at until whatever else waits has its turn.
+_LONGEST_SECONDS = 0.005
 
 
 class _Form:
@@ -78,6 +80,7 @@ class Gathering:
         self._plan: tuple[Contract, dict[Name, dict[str, PropertyDefinition]]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._one = asyncio.Lock()  # what is known is of one write at a time
 
     def note(self, stored: Iterable[Document], quarantined: Sequence[Document] = ()) -> None:
         """Count rows of events that were stored just now, and of those that the plan keeps apart."""
@@ -92,8 +95,9 @@ class Gathering:
             )
             flat = False
             if dict in kinds or list in kinds:
-                flat = len(forms) >= _MOST_NESTED_FORMS
-                form = (*form, form_within(values.values()) if not flat else OTHER)
+                inner = form_within(values.values()) if len(forms) < _MOST_NESTED_FORMS else None
+                form = (*form, inner)
+                flat = inner is None
             if (known := forms.get(form)) is None:
                 self._begin(form, row, flat=flat)
             else:
@@ -136,6 +140,10 @@ class Gathering:
         self._writing = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
+        async with self._one:
+            await self._write_all()
+
+    async def _write_all(self) -> None:
         forms, self._forms = self._forms, {}
         workspaces: dict[str, list[tuple[tuple[Any, ...], _Form]]] = {}
         for form, seen in forms.items():
@@ -144,7 +152,7 @@ class Gathering:
             try:
                 if workspace not in self._known:
                     self._known[workspace] = await self._catalog.known(workspace)
-                await self._catalog.add(workspace, self._sightings(self._known[workspace], several))
+                await self._catalog.add(workspace, await self._sightings(self._known[workspace], several))
             except Unavailable:
                 log.warning("the catalogue misses a moment: MongoDB did not answer", extra={"forms": len(several)})
             except Exception:
@@ -152,13 +160,18 @@ class Gathering:
 
     # -- into sightings -----------------------------------------------------------------------------------------
 
-    def _sightings(
+    async def _sightings(
         self, known: dict[Name, Known], forms: Iterable[tuple[tuple[Any, ...], _Form]]
     ) -> dict[int, list[Sightings]]:
         planned = self._planned()
         oldest = (self._clock.now() // DAY_MS - _LONGEST_AGO_DAYS) * DAY_MS
         found: dict[tuple[int, Name], Sightings] = {}
+        loop = asyncio.get_running_loop()
+        rest_at = loop.time() + _LONGEST_SECONDS
         for form, seen in forms:
+            if loop.time() >= rest_at:  # events of a thousand names each take milliseconds: others have their turn
+                await asyncio.sleep(0)
+                rest_at = loop.time() + _LONGEST_SECONDS
             kind, name = seen.row["type"], seen.row["name"]
             definitions = planned.get((kind, "" if kind in NAMELESS else name))
             key: Name = kind, _admitted(name, kind, known, planned=definitions is not None)

@@ -19,6 +19,9 @@ MOST_ITEMS = 20
 MOST_OF_EVENT = 200
 #: Paths inside objects and lists that are kept of one event type, beside those that are planned.
 MOST_NESTED = 300
+#: Objects and lists of one event that its form tells apart, and names that are refused until nothing more is looked at.
+MOST_HOLDERS = 100
+_MOST_REFUSED = 50
 #: The longest name of a property, and the longest path inside, in characters.
 LONGEST_NAME = 200
 LONGEST_PATH = 400
@@ -38,21 +41,29 @@ _OBJECTS = {dict}
 Sighting = tuple[str, str, str | None]
 
 
-def form_within(values: Iterable[Any], depth: int = 1) -> tuple[Any, ...]:
+def form_within(values: Iterable[Any]) -> tuple[Any, ...] | None:
     """The form of the objects and lists among values, in their order: equal for values that hold equal names with equal
-    types, whatever the values are. Lists are equal that hold the same forms, in any order and number."""
-    return tuple([_form_of(one, depth) for one in values if type(one) is dict or type(one) is list])
+    types, whatever the values are. Lists are equal that hold the same forms, in any order and number. None for more
+    than MOST_HOLDERS objects and lists."""
+    left = [MOST_HOLDERS]
+    found = _forms(values, 1, left)
+    return None if left[0] < 0 else found
 
 
-def _form_of(value: Any, depth: int) -> Any:
-    if depth >= DEEPEST:
+def _forms(values: Iterable[Any], depth: int, left: list[int]) -> tuple[Any, ...]:
+    return tuple([_form_of(one, depth, left) for one in values if type(one) is dict or type(one) is list])
+
+
+def _form_of(value: Any, depth: int, left: list[int]) -> Any:
+    left[0] -= 1
+    if depth >= DEEPEST or left[0] < 0:
         return type(value)
     if type(value) is dict:
         if len(value) > MOST_KEYS:
             value = dict(islice(value.items(), MOST_KEYS))
         of = [*map(type, value.values())]
         if dict in of or list in of:
-            return (*value, *of, form_within(value.values(), depth + 1))
+            return (*value, *of, _forms(value.values(), depth + 1, left))
         return (*value, *of)
     looked_at = value[:MOST_ITEMS]
     kinds: set[type] = {*map(type, looked_at)}
@@ -64,7 +75,7 @@ def _form_of(value: Any, depth: int) -> Any:
         else:
             return frozenset(forms)
     if dict in kinds or list in kinds:
-        return frozenset((*kinds, *form_within(looked_at, depth + 1)))
+        return frozenset((*kinds, *_forms(looked_at, depth + 1, left)))
     return frozenset(kinds)
 
 
@@ -77,6 +88,8 @@ def look_within(
         return [(inside(path, OTHER), TYPES[type(value)], None)] if value else []
     look = _Look(known, definitions)
     look.into(path, value, 1)
+    if look.over():
+        look.found[inside(path, OTHER), TYPES[type(value)]] = None
     return [(path, kind, sample) for (path, kind), sample in look.found.items()]
 
 
@@ -84,7 +97,12 @@ class _Look:
     def __init__(self, known: Known, definitions: Mapping[str, PropertyDefinition]) -> None:
         self._known = known
         self._definitions = definitions
+        self._refused = 0
         self.found: dict[tuple[str, str], str | None] = {}
+
+    def over(self) -> bool:
+        """Whether enough was looked at; what follows is not."""
+        return len(self.found) >= MOST_OF_EVENT or self._refused >= _MOST_REFUSED
 
     def into(self, path: str, value: Any, depth: int) -> None:
         """Look at what an object or a list holds."""
@@ -100,8 +118,11 @@ class _Look:
         if depth >= DEEPEST:
             return
         for key, item in keyed:
+            if self.over():
+                return
             here = path if key is None else inside(path, name_of(short(key)) or "(empty)")
             if not self._admitted(here):
+                self._refused += 1
                 self._beyond(path, item)
                 continue
             kind = TYPES[type(item)]
@@ -111,8 +132,6 @@ class _Look:
                 self.into(here, item, depth + 1)
 
     def _admitted(self, path: str) -> bool:
-        if len(self.found) >= MOST_OF_EVENT:
-            return False
         nested = self._known.nested
         if path not in nested:
             if path not in self._definitions and (len(nested) >= MOST_NESTED or len(path) > LONGEST_PATH):

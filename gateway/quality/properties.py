@@ -84,10 +84,14 @@ def _dead(within: Sightings, planned: Mapping[str, PropertyDefinition]) -> Itera
 
 def _looked_into(within: Sightings, holder: str) -> int:
     """Events with an object at this path that was looked at as a whole, at least."""
-    seen, beyond = within.properties.get(holder), within.properties.get(inside(holder, OTHER))
-    flat = within.properties.get(inside(holder.partition(ITEMS)[0], OTHER)) if ITEMS in holder else None
+    seen = within.properties.get(holder)
     least = 0 if seen is None else seen.types["object"]
-    return least - sum(one.types.total() for one in (beyond, flat) if one is not None)
+    around: str | None = holder
+    while around is not None:
+        beyond = within.properties.get(inside(around, OTHER))
+        least -= 0 if beyond is None else beyond.types.total()
+        around = holder_of(around)
+    return least
 
 
 def _planned_drifts(within: Sightings, planned: Mapping[str, PropertyDefinition]) -> Iterator[AuditFinding]:

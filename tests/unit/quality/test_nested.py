@@ -89,6 +89,9 @@ def test_nothing_grows_without_bounds() -> None:
     assert wide[f"p.{OTHER}"] == {"object"}
     bushy = seen([{f"a{one}": {f"b{two}": 1 for two in range(40)} for one in range(40)}])
     assert len(bushy) < 2 * MOST_OF_EVENT
+    assert f"p.{OTHER}" in bushy, "what was not looked at any more is said"
+    assert form_within([[{"a": {"b": [number]}} for number in range(20)] for _ in range(5)]) is None
+    assert form_within([[{"a": number} for number in range(20)] for _ in range(5)]) is not None
     deep: Any = 1
     for _ in range(30):
         deep = {"n": deep}
