@@ -10,10 +10,11 @@ import strawberry
 from gateway.api.connections import Connection, Keyset, page
 from gateway.api.context import Context, Info
 from gateway.api.scalars import Cursor, DateTime
+from gateway.contract.paths import planned_paths
 from gateway.contract.plan import EventDefinition
 from gateway.errors import InvalidInput
 from gateway.plugin import Policy, Source, attribute, field
-from gateway.quality.audit import place
+from gateway.quality.facts import place
 from gateway.store.catalog import DAY_MS, PropertySightings, Sightings
 
 CATALOG = Policy("workspace:read")
@@ -49,15 +50,21 @@ class CatalogProperty:
     key: str = attribute(
         source=_ROW,
         policy=CATALOG,
-        description="Its name as it is sent; `(other)` are those beyond 200. One that looks like somebody's data "
-        "is shown by its form.",
+        description="Its name as it is sent; inside an object `address.city`, inside a list `products[].color`, of "
+        "what a list holds `tags[]`; a dot in a name itself has a backslash. `(other)` are those beyond 200, "
+        "`address.(other)` those too deep or too many inside. One that looks like somebody's data is shown by its "
+        "form.",
     )
     seen: strawberry.Private[PropertySightings]
     planned: bool = attribute(
         source=Source.contract("events", "properties"), policy=CATALOG, description="Whether the plan has it."
     )
 
-    @field(source=_ROW, policy=CATALOG, description="How many events had a value in it.")
+    @field(
+        source=_ROW,
+        policy=CATALOG,
+        description="How many events had a value in it; inside a list, for each type of value that it had.",
+    )
     def count(self) -> int:
         return self.seen.count
 
@@ -164,9 +171,14 @@ class CatalogEntry:
         parted = [(*reason.partition(" "), count) for reason, count in self.seen.misfits.most_common()]
         return [CatalogMisfit(rule=rule, property=key, count=count) for rule, _, key, count in parted]
 
-    @field(source=_ROW, policy=CATALOG, size=10, description="What they carry, by name; of identify and group, traits.")
+    @field(
+        source=_ROW,
+        policy=CATALOG,
+        size=10,
+        description="What they carry, also inside of objects and lists, by name; of identify and group, traits.",
+    )
     def properties(self) -> list[CatalogProperty]:
-        planned = {each.key for one in self.plan for each in one.properties}
+        planned = {path for one in self.plan for path, _ in planned_paths(one.properties)}
         return [
             CatalogProperty(key=key, seen=seen, planned=key in planned)
             for key, seen in sorted(self.seen.properties.items())

@@ -35,12 +35,16 @@ class Operation:
     extensions: dict[str, Any] | None = None
 
 
+#: What to do instead of sending more than MAX_BODY_BYTES.
+TOO_MUCH = "Many events go to /v1/batch, a large change of the contract to `journey-gateway contract apply`."
+
+
 async def read_body(request: Request) -> Operation:
     """The operation in a POST's body. Raises NotJson, TooLarge, Late or InvalidInput."""
     content_type, _, _ = request.headers.get("content-type", "").partition(";")
     if content_type.strip().lower() != "application/json":
         raise NotJson("The body is not application/json.", hint=HINT)
-    body = await read_bytes(request, MAX_BODY_BYTES, "Send many events to /v1/batch.")
+    body = await read_bytes(request, MAX_BODY_BYTES, TOO_MUCH)
     try:
         data = read_json(body)
     except orjson.JSONDecodeError:

@@ -26,6 +26,8 @@ from gateway.pipeline.trial import ContractTrial
 from gateway.settings import read_settings
 from gateway.store.contracts import Version, Versions
 
+#: Files that are told to be as they were before.
+_MOST_TAKEN_BACK = 20
 _SOON = "Every process takes it over within a second."
 
 
@@ -81,6 +83,8 @@ def apply(folder: Path | None, dry_run: bool, last: str | None, allow_breaking: 
             if problems:
                 raise ContractError(problems)
             if dry_run:
+                if newest is not None:
+                    await _tell_taken_back(versions, newest, wanted, clock.now())
                 return
             version, fresh = await versions.apply(
                 wanted,
@@ -91,6 +95,8 @@ def apply(folder: Path | None, dry_run: bool, last: str | None, allow_breaking: 
             )
             refold = fresh and (newest is None or newest.journeys_hash != version.journeys_hash)
             _show_applied(version, found if fresh else [], fresh=fresh, refold=refold, as_json=as_json)
+            if fresh and newest is not None:
+                await _tell_taken_back(versions, newest, wanted, clock.now())
 
     asyncio.run(run())
 
@@ -147,6 +153,23 @@ def _if_it_loads(version: Version) -> Contract | None:
     except ContractError:
         click.echo(f"Version {version.number}, which counts now, does not load in this gateway.", err=True)
         return None
+
+
+async def _tell_taken_back(versions: Versions, newest: Version, wanted: Contract, now: int) -> None:
+    """Say which files are what they were before a later version changed them: the folder may have been behind."""
+    paths = sorted(newest.files.keys() | wanted.files.keys())
+    differ = [path for path in paths if newest.files.get(path) != wanted.files.get(path)]
+    for path in differ[:_MOST_TAKEN_BACK]:
+        texts = await versions.texts(path, until=now + 1)
+        said = [number for number, _, text in texts if number <= newest.number and text == wanted.files.get(path)]
+        changed = next((number for number, _, _ in texts if said and number > said[-1]), None)
+        head = None if changed is None else await versions.get(changed)
+        if head is not None:
+            click.echo(
+                f"{path} is again what version {said[-1]} said; version {head.number}, applied by {head.applied_by}, "
+                "had changed it. If that was not meant: `contract pull`, change and apply again.",
+                err=True,
+            )
 
 
 def _show_applied(version: Version, found: list[Difference], *, fresh: bool, refold: bool, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import click
 
 from gateway.app.contracts import contract_folder
 from gateway.app.opening import open_store
-from gateway.cli.options import json_option, print_json
+from gateway.cli.options import json_option, print_json, writing_files
 from gateway.contract import Contract, load_contract, load_texts, not_raised, parse_duration
 from gateway.contract.changes import Change, Grade, classify, refusals, worst
 from gateway.contract.patches import unified_diff
@@ -134,7 +134,8 @@ def pull(folder: Path | None, force: bool) -> None:
             f"{folder} says what no stored version says: pulling would lose it.",
             hint="Apply it, or put it aside (git stash); --force writes over it.",
         )
-    written, gone = _write(folder, newest)
+    with writing_files():
+        written, gone = _write(folder, newest)
     for path in written:
         click.echo(f"wrote   {path}")
     for path in gone:

@@ -12,7 +12,7 @@ import click
 
 from gateway.app.contracts import contract_folder
 from gateway.cli.contract_api import schema_of, sdl_of
-from gateway.cli.options import json_option, print_json
+from gateway.cli.options import json_option, print_json, writing_files
 from gateway.contract import Contract, find_schema_root, load_contract
 from gateway.contract.checking import ContractFinding, check_contract
 from gateway.contract.exporting import as_json_schema, as_markdown, as_mermaid
@@ -45,11 +45,12 @@ def init(folder: Path) -> None:
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise click.UsageError(f"{folder} is not empty: name a folder that is new.")
-    shutil.copytree(_TEMPLATE, folder, dirs_exist_ok=True)
-    # Editors complete and check by these: line 1 of every file points there.
-    (folder / "meta").mkdir()
-    for schema in sorted((find_schema_root() / "meta").glob("*.schema.json")):
-        shutil.copyfile(schema, folder / "meta" / schema.name)
+    with writing_files():
+        shutil.copytree(_TEMPLATE, folder, dirs_exist_ok=True)
+        # Editors complete and check by these: line 1 of every file points there.
+        (folder / "meta").mkdir()
+        for schema in sorted((find_schema_root() / "meta").glob("*.schema.json")):
+            shutil.copyfile(schema, folder / "meta" / schema.name)
     for path in sorted(folder.rglob("*.*")):
         if path.parent.name != "meta":
             click.echo(str(path))
@@ -118,7 +119,8 @@ def export(folder: Path | None, form: str, key: str | None, output: Path | None)
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        with writing_files():
+            output.write_text(text, encoding="utf-8")
         click.echo(f"wrote {output}", err=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gateway.app.opening import open_store
-from gateway.cli.options import json_option, print_json
+from gateway.cli.options import json_option, print_json, writing_files
 from gateway.cli.trial import lasting
 from gateway.collect import presets
 from gateway.collect.files import Mapping, read_messages
@@ -98,9 +98,10 @@ def infer(
         raise NotFound(
             "There are no events to draft a plan from.", hint="Read further back (--range), or a file (--from)."
         )
-    for path, text in done.files.items():
-        (output / path).parent.mkdir(parents=True, exist_ok=True)
-        (output / path).write_text(text, encoding="utf-8")
+    with writing_files():
+        for path, text in done.files.items():
+            (output / path).parent.mkdir(parents=True, exist_ok=True)
+            (output / path).write_text(text, encoding="utf-8")
     _show(done, output, as_json=as_json)
 
 

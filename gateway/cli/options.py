@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -21,6 +22,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def print_json(value: object) -> None:
     """One JSON document on standard output, readable by people too."""
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+
+
+@contextmanager
+def writing_files() -> Iterator[None]:
+    """What goes wrong with files inside is told as it is: a folder that is missing, a disk that is full."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error
 
 
 def setting_options(*names: str, **flags: tuple[str, str]) -> Callable[[F], F]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.clock import Clock
 from gateway.collect.answers import answer
 from gateway.collect.bodies import read_object
-from gateway.collect.facades import Parcel, Request, as_items, json_of, problems_of
+from gateway.collect.facades import Parcel, Request, as_items, json_of, told_of
 from gateway.collect.translating import (
     group_stand_in,
     message,
@@ -231,7 +231,7 @@ class Calls:
                     "events_ingested": count,
                     "payload_size_bytes": size,
                     "server_upload_time": self.clock.now(),
-                    **problems_of(receipt),
+                    **told_of(receipt),
                 }
             )
 

@@ -9,7 +9,7 @@ import binascii
 import zlib
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
@@ -25,7 +25,7 @@ from gateway.collect.bodies import Bodies, read_json
 from gateway.collect.senders import Senders, authorization_key
 from gateway.collect.translating import message_ids
 from gateway.errors import InvalidInput, TooLarge
-from gateway.model.event import JsonObject, Receipt
+from gateway.model.event import JsonObject, Problem, Receipt
 from gateway.pipeline.intake import Intake
 
 MAX_FIELDS = 100
@@ -165,18 +165,21 @@ def _rephrased(send: Send, phrase: Phrase, scope: Scope) -> Send:
     return rephrasing
 
 
-def problems_of(receipt: Receipt) -> JsonObject:
-    """What was not accepted and why, for whoever reads answers; SDKs take the events as delivered."""
-    return (
-        {
-            "problems": [
-                {"index": one.index, "verdict": one.verdict.value, "code": one.code, "message": one.message}
-                for one in receipt.problems
-            ]
-        }
-        if receipt.problems
-        else {}
-    )
+def told_of(receipt: Receipt) -> JsonObject:
+    """What was not accepted, and what was though it is not as planned, for whoever reads answers; SDKs take the events
+    as delivered."""
+    told = {"problems": receipt.problems, "warnings": receipt.warnings}
+    return {name: [_told(one) for one in several] for name, several in told.items() if several}
+
+
+def _told(problem: Problem) -> JsonObject:
+    return {
+        "index": problem.index,
+        "verdict": problem.verdict.value,
+        "code": problem.code,
+        "message": problem.message,
+        **({"misfits": [asdict(one) for one in problem.misfits]} if problem.misfits else {}),
+    }
 
 
 # -- reading --------------------------------------------------------------------------------------------------------

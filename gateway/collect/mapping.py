@@ -167,11 +167,12 @@ def _example(columns: Sequence[str], file: str) -> str:
     guesses = {
         "userId": ("user", "customer", "client", "member", "visitor", "email", "id"),
         "event": ("event", "action", "activity", "name", "type"),
-        "timestamp": ("time", "date", "when", "created"),
+        "timestamp": ("time", "timestamp", "tstamp", "date", "when", "created"),
     }
     command, left = f"journey-gateway import {file}", list(columns)
     for target, words in guesses.items():
-        found = next((name for word in words for name in left if word in name.lower()), None)
+        as_word = (name for word in words for name in left if word in re.split(r"[^a-z]+", name.lower()))
+        found = next(as_word, None) or next((name for word in words for name in left if word in name.lower()), None)
         command += f" --map {target}={found or 'COLUMN'}"
         if found is not None:
             left.remove(found)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from gateway.access.keys import WRITE_PREFIX
 from gateway.collect.answers import PIXEL, answer
 from gateway.collect.bodies import read_json
-from gateway.collect.facades import Parcel, Request, as_items, basic_password, json_of, one_key, problems_of
+from gateway.collect.facades import Parcel, Request, as_items, basic_password, json_of, one_key, told_of
 from gateway.collect.translating import (
     given,
     group_stand_in,
@@ -315,10 +315,10 @@ def _taken(receipt: Receipt, *, verbose: bool, image: bool) -> Response:
     if image:
         return Response(PIXEL, media_type="image/gif", headers={"Cache-Control": "no-store"})
     if verbose:
-        return answer({"status": 1, "error": None, **problems_of(receipt)})
+        return answer({"status": 1, "error": None, **told_of(receipt)})
     return Response("1", media_type="text/plain")
 
 
 def _imported(count: int, receipt: Receipt) -> Response:
     refused = receipt.conflict + receipt.quarantined + receipt.refused
-    return answer({"code": 200, "num_records_imported": count - refused, "status": "OK", **problems_of(receipt)})
+    return answer({"code": 200, "num_records_imported": count - refused, "status": "OK", **told_of(receipt)})

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from gateway.collect.answers import answer
 from gateway.collect.bodies import read_json, read_object
-from gateway.collect.facades import Parcel, Reader, Request, as_items, json_of, one_key, problems_of, unzip
+from gateway.collect.facades import Parcel, Reader, Request, as_items, json_of, one_key, told_of, unzip
 from gateway.collect.translating import (
     given,
     group_stand_in,
@@ -280,11 +280,11 @@ def _key_of(item: Any) -> object:
 
 
 def _captured(receipt: Receipt) -> Response:
-    return answer({"status": "Ok", **problems_of(receipt)})
+    return answer({"status": "Ok", **told_of(receipt)})
 
 
 def _captured_one(receipt: Receipt) -> Response:
-    return answer({"status": 1, **problems_of(receipt)})
+    return answer({"status": 1, **told_of(receipt)})
 
 
 def read_v1(request: Request) -> Parcel:
@@ -332,8 +332,9 @@ _OPTIONS = {
 
 
 def _results(items: list[Any], receipt: Receipt) -> Response:
-    """`warning` is as final as `ok`: a quarantined event is kept, and sending it again changes nothing."""
-    reasons = {problem.index: problem.message for problem in receipt.problems}
+    """`warning` is as final as `ok`: an event that is quarantined, or not as planned, is kept, and sending it again
+    changes nothing."""
+    reasons = {problem.index: problem.message for problem in (*receipt.warnings, *receipt.problems)}
     return answer(
         {
             "results": {

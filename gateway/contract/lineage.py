@@ -22,6 +22,7 @@ from gateway.contract.functions import (
 )
 from gateway.contract.kpis import Kpi
 from gateway.contract.loading import Contract
+from gateway.contract.paths import ITEMS, parts_of
 from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefinition
 from gateway.contract.rules import EventRule
 from gateway.contract.segments import InJourney, Segment, event_rules_of, rules_within
@@ -232,16 +233,20 @@ def readings_of(kpi: Kpi) -> tuple[Reading, ...]:
 
 
 def at_path(properties: Iterable[PlannedProperty], path: str) -> tuple[PropertyDefinition, ...]:
-    """The definitions that a dotted path leads through; none when it leads nowhere that is planned.
+    """The definitions that a dotted path leads through, `[]` behind a list to what it holds (`products[].color`); none
+    when it leads nowhere that is planned.
 
     What an object holds that does not say what it holds is taken to be there.
     """
     found: list[PropertyDefinition] = []
     within = tuple(properties)
-    for name in path.split("."):
+    for name in parts_of(path):
         if found and found[-1].type == "object" and not found[-1].properties:
             break
-        definition = next((one.definition for one in within if one.key == name), None)
+        if name == ITEMS:
+            definition = found[-1].items if found else None
+        else:
+            definition = next((one.definition for one in within if one.key == name), None)
         if definition is None:
             return ()
         found.append(definition)

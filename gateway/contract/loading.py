@@ -197,6 +197,8 @@ def _content(source: Source) -> dict[str, Any]:
 def _files(folder: Path, kind: Kind) -> tuple[list[Path], list[str]]:
     """The files to read, and a problem for each YAML file that stands where nobody would read it."""
     home = folder / kind.home
+    if problem := _unreadable(home, folder, kind):
+        return [], [problem]
     if kind.single:
         return ([home] if home.is_file() else []), []
     paths: list[Path] = []
@@ -204,16 +206,42 @@ def _files(folder: Path, kind: Kind) -> tuple[list[Path], list[str]]:
     suffixes = (".yaml", ".yml") if kind.suffix == ".yaml" else (kind.suffix,)
     for path in sorted(home.rglob("*")):
         inside = path.relative_to(home)
-        if path.suffix not in suffixes or not path.is_file() or any(part[0] == "." for part in inside.parts):
+        if any(part[0] == "." for part in inside.parts):
             continue  # hidden folders are where mounted configurations keep their versions
         shown = path.relative_to(folder.parent).as_posix()
-        if path.suffix == ".yml":
+        if path.is_symlink() and path.is_dir() and any(path.glob(f"*{kind.suffix}")):
+            misplaced.append(f"{shown}:1: folders in {home.name}/ are not read - link to its files instead")
+        elif path.suffix not in suffixes:
+            continue
+        elif not path.is_file():
+            misplaced.append(f"{shown}:1: {_no_file(path)}")
+        elif path.suffix == ".yml":
             misplaced.append(f"{shown}:1: only files named *.yaml are read - rename it to {path.stem}.yaml")
         elif path.parent != home:
             misplaced.append(f"{shown}:1: folders in {home.name}/ are not read - move it to {home.name}/{path.name}")
         else:
             paths.append(path)
     return paths, misplaced
+
+
+def _unreadable(home: Path, folder: Path, kind: Kind) -> str | None:
+    """What is wrong with the file or folder of a kind itself. None where it is not there."""
+    if not os.path.lexists(home):
+        return None
+    shown = f"{folder.name}/{kind.home}:1"
+    if kind.single:
+        return None if home.is_file() else f"{shown}: {_no_file(home)}"
+    if not home.is_dir():
+        return f"{shown}: {_no_file(home) if home.is_symlink() else 'it is no folder - make it one, or remove it'}"
+    return (
+        None if os.access(home, os.R_OK | os.X_OK) else f"{shown}: it cannot be read - let the gateway's user read it"
+    )
+
+
+def _no_file(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"it is a link to what is not there ({os.readlink(path)}) - mend the link, or remove it"  # noqa: PTH115
+    return "it is no file - rename it, or remove it"
 
 
 def _misnamed(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from gateway.store.contracts import Version, Versions
 
 log = logging.getLogger("gateway.pipeline")
 
-NOTICE_SECONDS = 0.5
+NOTICE_SECONDS = 0.25
 
 Listener = Callable[[], None]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from gateway.contract.plan import EventDefinition
 from gateway.model.scope import Scope
-from gateway.quality.audit import Looked, audit
+from gateway.quality.audit import audit
+from gateway.quality.facts import Looked
 from gateway.quality.findings import AuditFinding
 from gateway.quality.gathering import UNKNOWN
 from gateway.quality.ids import Sender

@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from gateway.contract.finding import NAMELESS
 from gateway.contract.plan import (
     RESERVED_FIELDS,
     RESERVED_TYPES,
@@ -128,6 +129,8 @@ class Inference:
 
     def add(self, kind: str, name: str, values: Mapping[str, Any]) -> None:
         """One event: its call, its name, and its properties (of identify and group: its traits)."""
+        if kind in NAMELESS:
+            name = kind  # one plan is for all of them
         seen = self._events.setdefault((kind, name), _SeenEvent())
         seen.count += 1
         seen.keys.update(key for key, value in values.items() if value is not None)

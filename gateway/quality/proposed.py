@@ -11,7 +11,7 @@ from typing import Protocol
 from gateway.contract import Contract, load_texts, not_raised
 from gateway.contract.changes import Change, Grade, classify, refusals, worst
 from gateway.contract.lineage import Lineage, Node, NodeKind
-from gateway.errors import ContractError
+from gateway.errors import ContractError, SetupError
 from gateway.quality.refusing import Refused
 
 MOST_FILES = 100
@@ -117,6 +117,8 @@ def outcome(
             check(after)
     except ContractError as error:
         return Outcome(current.number, problems=tuple(error.problems))
+    except SetupError as error:  # what plugins add does not go with it
+        return Outcome(current.number, problems=(error.message,))
     problems = tuple(not_raised(before, after))
     changes = tuple(classify(before, after))
     return Outcome(current.number, after, changes, owners_of(files, before, after), problems=problems)

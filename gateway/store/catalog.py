@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gateway.contract.paths import holder_of
 from gateway.model.identity import digest
 from gateway.model.scope import Scope
 from gateway.store.database import Database, Document, UpdateOne
@@ -28,7 +29,8 @@ Name = tuple[str, str]
 
 @dataclass(slots=True)
 class PropertySightings:
-    """How often a property was seen, by type of its value; `sample` is masked."""
+    """How many events had a property, by type of its value; `sample` is masked. One inside a list (`products[].color`)
+    counts once per event and type."""
 
     types: Counter[str] = field(default_factory=Counter)
     sample: str | None = None
@@ -64,6 +66,11 @@ class Sightings:
     def key(self) -> Name:
         return self.type, self.name
 
+    @property
+    def title(self) -> str:
+        """Its name; of calls that have none, such as identify, the call."""
+        return self.name or self.type
+
     def property(self, key: str) -> PropertySightings:
         """Those of a property, made when there are none."""
         if (found := self.properties.get(key)) is None:
@@ -73,9 +80,11 @@ class Sightings:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an event type has been seen with: property names, sources, platforms and versions."""
+    """What an event type has been seen with: its own properties, paths inside of them (`address.city`), sources,
+    platforms and versions."""
 
     properties: set[str] = field(default_factory=set)
+    nested: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
     platforms: set[str] = field(default_factory=set)
     versions: set[str] = field(default_factory=set)
@@ -116,7 +125,7 @@ class Catalog:
         )
         return {
             (row["type"], row["name"]): Known(
-                set(row.get("keys", ())), *(set(readable(row.get(name, {}))) for name in _BOUNDED)
+                *_parted(row.get("keys", ())), *(set(readable(row.get(name, {}))) for name in _BOUNDED)
             )
             for row in rows
         }
@@ -214,6 +223,15 @@ def merge(total: Sightings, one: Sightings) -> Sightings:
         known.types.update(seen.types)
         known.sample = seen.sample or known.sample
     return total
+
+
+def _parted(paths: Iterable[str]) -> tuple[set[str], set[str]]:
+    """An event's own properties, and paths inside of them."""
+    own: set[str] = set()
+    nested: set[str] = set()
+    for path in paths:
+        (own if holder_of(path) is None else nested).add(path)
+    return own, nested
 
 
 def _named(names: Iterable[Name]) -> list[Document]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from gateway.contract.paths import ITEMS, parts_of, without_places
 from gateway.model.scope import Scope
 from gateway.store.database import Database, Document
 from gateway.store.events import COLLECTION, NEWEST_FIRST, OF_USERS, escaped_key
@@ -70,28 +73,20 @@ class Inspections:
         scope: Scope,
         name: str,
         between: tuple[int, int],
-        key: str,
+        path: str,
         *,
         rule: str,
         expected: str | None,
         limit: int,
     ) -> dict[tuple[str | None, str | None], int]:
         """By platform and app version: how many of the newest events of this name have a property that broke a rule of
-        the plan (also inside of it), or is of another type than `expected`."""
-        reason = f"{rule} {key}"
-        broken: Document = {
-            "$anyElementTrue": {
-                "$map": {
-                    "input": {"$ifNull": ["$misfits", []]},
-                    "in": {"$eq": [{"$indexOfCP": [{"$concat": ["$$this", "."]}, f"{reason}."]}, 0]},
-                }
-            }
-        }
-        odd = broken
+        the plan, or is of another type than `expected`. `path` is as the catalogue has it: `products[].color`."""
+        reason = {"$literal": f"{rule} {without_places(path)}"}
+        odd: Document = {"$in": [reason, {"$ifNull": ["$misfits", []]}]}
         if expected is not None:
             usual = [*_TYPES[expected], "null", "missing"]
-            types = [{"$type": _value(holder, escaped_key(key))} for holder in ("$properties", "$traits")]
-            odd = {"$or": [broken, *({"$not": [{"$in": [one, usual]}]} for one in types)]}
+            parts = parts_of(path)
+            odd = {"$or": [odd, *(_odd(holder, parts, usual) for holder in ("$properties", "$traits"))]}
         rows = await self._database.aggregate(
             COLLECTION,
             [
@@ -115,6 +110,15 @@ def _within(between: tuple[int, int]) -> Document:
     return {"at": {"$gte": between[0], "$lt": between[1]}}
 
 
-def _value(holder: str, key: str) -> Document:
-    """The value of a property: its name is taken literally, whatever it is."""
-    return {"$getField": {"field": {"$literal": key}, "input": holder}}
+def _odd(value: Any, parts: Sequence[str], usual: Sequence[str]) -> Document:
+    """Whether what the parts lead to, from a value on, is of another type; in lists, whether anything is."""
+    if not parts:
+        return {"$not": [{"$in": [{"$type": value}, list(usual)]}]}
+    name, *rest = parts
+    if name == ITEMS:
+        item = f"item{len(rest)}"
+        items = {"$cond": [{"$isArray": [value]}, value, []]}
+        return {"$anyElementTrue": {"$map": {"input": items, "as": item, "in": _odd(f"$${item}", rest, usual)}}}
+    # A name is taken literally, whatever it is; what is no object has none.
+    field = {"$getField": {"field": {"$literal": escaped_key(name)}, "input": value}}
+    return _odd({"$cond": [{"$eq": [{"$type": value}, "object"]}, field, "$$REMOVE"]}, rest, usual)

@@ -203,7 +203,8 @@ async def test_kpis_silence_drift_and_loss_are_measured(database: Database) -> N
         track("Buy", 40, userId="ann"),
         *(track("Survey Response Submitted", 30, userId=user, properties={**answer, "score": score})
           for user, score in (("ann", 5), ("ann", 2), ("bob", 1), ("cyd", 1))),
-        track("Order Completed", 20, userId="ann", properties={"order_id": "o-1", "total": "12"}),
+        track("Order Completed", 20, userId="ann", properties={"order_id": "o-1", "total": "12",
+              "products": [{"product_id": "p", "price": 1}, {"product_id": "q", "price": "1"}]}),
         track("Order Completed", 20, userId="ann", properties={"order_id": "o-2", "total": 12}),
     )  # fmt: skip
     await gateway.intake.drain()
@@ -233,6 +234,8 @@ async def test_kpis_silence_drift_and_loss_are_measured(database: Database) -> N
     assert await value(OnSilence("Buy"), NOW - 41 * 60_000) == (None, 0)
     assert await value(OnDrift("Order Completed", "total")) == (50, 2)
     assert await value(OnDrift("Order Completed", "order_id")) == (0, 2)
+    assert await value(OnDrift("Order Completed", "products[].price")) == (50, 2)
+    assert await value(OnDrift("Order Completed", "products[].product_id")) == (0, 1)
     assert await value(OnDrift("Order Completed", "nothing")) == (None, 0)
     loss, sent = await value(OnLoss(), NOW + 60_000)
     assert (loss, sent) == (0, 7)

@@ -149,6 +149,7 @@ async def test_one_of_each_is_found_by_name_and_sender(gateway: Gateway) -> None
     ):
         assert found[one]["shares"] == ios, one
     assert found["silence", "Search"]["severity"] == "CRITICAL"
+    assert "'Search' has not come since" in found["silence", "Search"]["message"]
     assert "ada@example" not in str(found)
 
 
@@ -174,6 +175,61 @@ async def test_the_catalogue_in_the_api(gateway: Gateway) -> None:
     assert {one["key"]: one["sample"] for one in unplanned[0]["properties"]}["mail"] == "aaa@aaaaaaa.aaa"
     refused = await gateway.answer("{ catalog { nodes { name } } }", await gateway.api_key("journeys:read"))
     assert {one["extensions"]["code"] for one in refused["errors"]} == {"FORBIDDEN"}
+
+
+COLOUR, PRICE, CITY, ZIP = prop("color"), prop("price", "number"), prop("city"), prop("zip")
+PRODUCT = prop("product", "object", properties=tuple(map(PlannedProperty, (COLOUR, PRICE, prop("size")))))
+ADDRESS = prop("address", "object", privacy="personal", properties=tuple(map(PlannedProperty, (CITY, ZIP))))
+ORDERED = event(
+    "Order Completed", prop("products", "array", items=PRODUCT), ADDRESS, prop("tags", "array", items=prop("tag")),
+    prop("extra", "object"),
+)  # fmt: skip
+
+
+def order(user: int, *, color: str = "color", price: object = 1.5, city: str = "Ulm", **more: object) -> Json:
+    products = [{color: "red", "price": 2, "size": "M"}, {color: "blue", "price": price, "size": "L"}]
+    usual: Json = {"products": products, "address": {"city": city, "zip": "89073"}, "tags": ["a"]}
+    return sent("Order Completed", NOW - DAY - user, user, **{**usual, **more})
+
+
+@pytest.mark.parametrize("gateway", [({ORDERED.key: ORDERED}, Modes())], indirect=True, ids=["nested"])
+async def test_one_of_each_inside_of_objects_and_lists_is_found(gateway: Gateway) -> None:
+    ios = {"library": {"name": "analytics-ios"}, "os": {"name": "iOS"}, "app": {"version": "3.2"}}
+    await send_all(gateway, (order(user, extra={"a": user}) for user in range(30)))
+    assert await findings(gateway) == {}
+    zipless: Json = {"address": {"city": "Ulm"}}
+    await send_all(gateway, iter([{**order(31, price="1.5"), "context": ios}]))
+    await send_all(gateway, iter([order(32, colour="red", tags=["a", 5], extra={"a": "x"}), order(33, color="colors")]))
+    await send_all(gateway, iter([order(34, address={"city": "ada@example.com", "geo": {"lat": 1, "lng": 2}})]))
+    await send_all(gateway, iter([order(35, gifts=[{"for": "ada@example.com", "n": n}]) for n in (1, "two")]))
+    gateway.clock.advance(2 * DAY)
+    now = gateway.clock.now()
+    later = [{**order(user, extra={"a": 1}, **zipless), "timestamp": now - user} for user in range(36, 56)]
+    await send_all(gateway, iter(later))
+    assert {key for key in await findings(gateway, "1d") if key[0] != "volume"} == {
+        ("dead_property", "Order Completed.address.zip")
+    }
+    found = await findings(gateway)
+    assert {key for key in found if key[0] != "volume"} == {
+        ("type_drift", "Order Completed.products[].price"),
+        ("type_drift", "Order Completed.tags[]"),
+        ("type_drift", "Order Completed.gifts[].n"),
+        ("near_duplicate", "Order Completed.products[].colors"),
+        ("unplanned", "Order Completed.address.geo"),
+        ("unplanned", "Order Completed.gifts"),
+        ("unplanned", "Order Completed.colour"),
+    }, "these and nothing else"
+    shares = [{"platform": "ios", "appVersion": "3.2", "count": 1}]
+    assert found["type_drift", "Order Completed.products[].price"]["shares"] == shares
+    assert [one["count"] for one in found["type_drift", "Order Completed.gifts[].n"]["shares"]] == [1]
+    key = await gateway.api_key("workspace:read")
+    (entry,) = (await gateway.ask(CATALOG, key, first=2))["catalog"]["nodes"]
+    carried = {one["key"]: (one["planned"], one["count"], one["sample"]) for one in entry["properties"]}
+    assert carried["products[].size"] == (True, 56, carried["products[].size"][2])
+    assert carried["address.city"][0]
+    assert carried["address.geo.lat"] == (False, 1, "9")
+    assert "Ulm" not in str(entry)
+    assert "ada@example" not in str(entry) + str(found)
 
 
 async def test_alerts_are_raised_once_and_resolved_once(gateway: Gateway) -> None:

@@ -98,6 +98,16 @@ def test_a_contract_is_exported_to_a_file_or_printed(folder: Path, tmp_path: Pat
     assert run("export", folder, "--format", "markdown", "--map", "onboarding").exit_code == 2
 
 
+def test_what_cannot_be_written_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "contract"
+    exported = CliRunner().invoke(contract, ["export", str(folder), "--format", "markdown", "--output", str(place)])
+    begun = CliRunner().invoke(contract, ["init", str(place)])
+    for done in (exported, begun):
+        assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+        assert f"Error: {place} cannot be written: Not a directory." in done.output
+
+
 def test_without_a_folder_it_is_the_contract_that_is_set(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("GATEWAY_SCHEMA_DIR", str(folder.parent))
     monkeypatch.setenv("GATEWAY_CONTRACT", "webapp")

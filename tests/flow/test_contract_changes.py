@@ -68,6 +68,9 @@ def test_folder_and_api_are_two_ways_into_the_same_versions(
     assert json.loads(behind.stdout)["behind"]
     assert "contract pull" in behind.stderr
 
+    taken_back = run("apply", folder, "--dry-run")
+    assert f"{KPI} is again what version 2 said; version 3, applied by proposal" in taken_back.stderr
+
     # A folder with work of its own is left alone.
     edit(folder, KPI, "Is it easy?", "Easy?")
     assert run("pull", folder).exit_code == 1

@@ -18,6 +18,7 @@ SCRIPTS = {
     "GitHub Actions": re.findall(r"^- run: (.+)$", README, re.MULTILINE),
     "Jenkins": re.findall(r"^sh '(.+)'$", README, re.MULTILINE),
 }
+SHELLS = {"GitHub Actions": ["bash", "-e", "-c"], "Jenkins": ["sh", "-xe", "-c"]}
 EVENT, PLAN = "events/order_completed.1.yaml", "properties.yaml"
 CHANGES = {
     "safe": (EVENT, "coupon}", "coupon}\n  - {property: spare}"),
@@ -61,19 +62,20 @@ def test_the_line_in_ci_stops_what_breaks(repository: Path, system: str, change:
         **os.environ,
         "PATH": f"{repository.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "CHANGE_TARGET": "main",
+        {"GitHub Actions": "GITHUB_BASE_REF", "Jenkins": "CHANGE_TARGET"}[system]: "main",
         "NO_COLOR": "1",
     }
-    ran = subprocess.run(
-        ["bash", "-e", "-c", script.replace("${{ github.base_ref }}", "main")],
-        cwd=repository,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == code, ran.stdout + ran.stderr
-    assert any(line.startswith(f"{change} ") for line in ran.stdout.splitlines()), ran.stdout
-    if change == "refused":
-        assert "KPI cards" in ran.stdout
+    for _ in range(2):  # Jenkins builds where it has built before
+        ran = subprocess.run(
+            [*SHELLS[system], script],
+            cwd=repository,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        assert any(line.startswith(f"{change} ") for line in ran.stdout.splitlines()), ran.stdout
+        if change == "refused":
+            assert "KPI cards" in ran.stdout

@@ -294,6 +294,14 @@ async def test_csv_without_a_mapping_is_refused_with_an_example(importer: Import
             await attempt(tmp_path / "rows.csv", Mapping(), "acme", "file")
 
 
+async def test_the_example_goes_by_whole_words_first(importer: Importer, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(
+        "br_quicktime,superuser,user_id,event_name,etl_tstamp\ntrue,no,ann,Seen,2026-01-01\n"
+    )
+    with pytest.raises(InvalidInput, match="--map userId=user_id --map event=event_name --map timestamp=etl_tstamp"):
+        await importer.preview(tmp_path / "rows.csv", Mapping(), "acme", "file")
+
+
 async def test_progress_ends_at_the_end_of_the_file(importer: Importer, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     write_rows(file, 2_500)

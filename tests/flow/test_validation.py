@@ -159,7 +159,7 @@ async def test_keys_that_are_stored_otherwise_are_compared_as_they_were_sent(dat
         await doors.intake.drain()
         assert [one.misfits for one in await doors.events()] == [(), ("type a.b",)]
         (entry,) = await Catalog(database).page(Scope.system(doors.workspace))
-    assert dict(entry.properties["a.b"].types) == {"integer": 1, "string": 1}
+    assert dict(entry.properties["a\\.b"].types) == {"integer": 1, "string": 1}
     assert dict(entry.misfits) == {"type a.b": 1}
 
 
@@ -195,6 +195,7 @@ async def test_the_catalogue_says_what_came_in(database: Database) -> None:
     assert {key: (one.count, one.sample) for key, one in unplanned.properties.items()} == {
         "n": (0, None),
         "l": (1, "[1]"),
+        "l[]": (1, "9"),
         "o": (1, "{0}"),
         "b": (1, "true"),
     }

@@ -13,6 +13,9 @@ from urllib.parse import quote, urlencode
 import httpx2
 import pytest
 
+from gateway.contract import Contract, EventDefinition, PlannedProperty, PropertyDefinition
+from gateway.pipeline.conforming import Modes
+from gateway.pipeline.contracts import Contracts
 from gateway.settings import Settings
 from gateway.store.database import Database
 from tests.flow.doors import NOW, Doors, basic, new_database, open_doors
@@ -243,6 +246,55 @@ async def test_posthog_s_batch_is_a_list(doors: Doors, path: str, batch: object)
 async def test_a_body_without_anything_holds_no_events(doors: Doors) -> None:
     answer = await doors.client.post("/e/", content=b"null", headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["message"][:24]) == (400, "The body holds no events")
+
+
+@pytest.fixture
+async def warning_doors(prepared: Database) -> AsyncIterator[Doors]:
+    """Doors of a workspace whose plan has one event, and whose senders are told of misfits."""
+    price = PlannedProperty(PropertyDefinition("price", "number", "What it costs."))
+    event = EventDefinition("Product Viewed", 1, "A product was seen.", ("shop",), (price,))
+    plan = Contracts.fixed(Contract("shop", {}, {}, events={event.key: event}))
+    async with open_doors(prepared, plan=plan, modes=Modes("warn")) as opened:
+        yield opened
+
+
+async def test_every_vendors_answer_that_has_room_tells_of_misfits(warning_doors: Doors) -> None:
+    doors = warning_doors
+    bad, good = {"price": "1.50"}, {"price": 1.5}
+    pair = [mixpanel(doors, time=NOW // 1000, **one) for one in (bad, good)]
+    form = urlencode({"data": json.dumps(pair), "verbose": 1})
+    answers = [
+        await send(doors, "/track", form, **FORM),
+        await send(doors, "/import", json.dumps(pair)),
+        *[
+            await send(doors, path, {"api_key": doors.write_key, "batch": [
+                {"event": "Product Viewed", "distinct_id": "ada", "properties": one} for one in (bad, good)
+            ]})
+            for path in ("/batch/", "/capture/")
+        ],
+        await send(doors, "/2/httpapi", {"api_key": doors.write_key, "events": [
+            amp(event_properties=bad, insert_id="1"), amp(event_properties=good, insert_id="2")
+        ]}),
+    ]  # fmt: skip
+    for answer in answers:
+        assert answer.status_code == 200
+        (warning,) = answer.json()["warnings"]
+        assert (warning["index"], warning["verdict"], warning["code"]) == (0, "accepted", "misfit")
+        assert [(one["property"], one["rule"], one["fix"]) for one in warning["misfits"]] == [
+            ("price", "type", "send a number")
+        ]
+        assert "problems" not in answer.json()
+    events = [
+        {"event": "Product Viewed", "distinct_id": "ada", "uuid": uuid, "properties": one}
+        for uuid, one in (("u-bad", bad), ("u-good", good))
+    ]
+    newest = await send(doors, "/i/v1/analytics/events", {"batch": events}, authorization=f"Bearer {doors.write_key}")
+    told = newest.json()["results"]
+    assert (told["u-bad"]["result"], told["u-good"]) == ("warning", {"result": "ok"})
+    assert "`price` is text, not a number" in told["u-bad"]["details"]
+    assert await doors.quarantined() == []
+    plain = await send(doors, "/track", urlencode({"data": json.dumps(pair)}), **FORM)
+    assert plain.text == "1", "what the SDK looks for"
 
 
 @pytest.mark.parametrize("path", ["/2/httpapi", "/2/httpapi/", "/batch"])

@@ -349,3 +349,38 @@ async def test_a_refusal_for_now_makes_them_come_again_and_nothing_is_lost(
     for user_id in ("hog-away", "amp-away"):
         user = await person(gateway, user_id, 30)
         assert sorted(event.properties["number"] for event in user.events) == list(range(30))
+
+
+# -- Misfits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_an_sdk_takes_a_warning_for_an_answer(mongo_uri: str, statuses: list[int]) -> None:
+    """An event that is not as planned is delivered once, whatever is said of it: nothing fails, nothing comes again."""
+    from amplitude import BaseEvent
+
+    failures: list[Any] = []
+    codes: list[int] = []
+    async with serve(mongo_uri, validation="warn") as gateway:
+        misfit = {"price": "39.50"}
+
+        def send() -> None:
+            mixpanel_client(gateway).track("mix", "Product Added", misfit)
+            mixpanel_client(gateway).import_data(
+                None, "mix", "Product Added", THEN.timestamp(), misfit, api_secret=gateway.write_key
+            )
+            for mode in ("v0", "v1"):
+                options = {"capture_mode": "v1"} if mode == "v1" else {}
+                hog = posthog_client(gateway, on_error=lambda error, items: failures.append(error), **options)
+                hog.capture("Product Added", distinct_id=f"hog-{mode}", properties=misfit)
+                hog.shutdown()
+            amplitude = amplitude_client(gateway, codes)
+            amplitude.track(BaseEvent("Product Added", user_id="amp", event_properties=misfit))
+            amplitude.flush()
+            amplitude.shutdown()
+
+        await asyncio.to_thread(send)
+        assert (failures, codes, set(statuses)) == ([], [200], {200})
+        events = await stored(gateway)
+    assert sorted(event.user_id or "" for event in events) == ["amp", "hog-v0", "hog-v1", "mix", "mix"]
+    assert all("type price" in event.misfits for event in events)

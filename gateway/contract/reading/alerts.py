@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.contract.alerts import COMPARISONS, AlertRule, Muted, OnDrift, OnKpi, OnLoss, OnSilence, Watched
 from gateway.contract.durations import parse_duration
+from gateway.contract.paths import DEEPEST, parts_of
 from gateway.contract.reading.checks import check_duration, check_key, mappings
 from gateway.contract.sources import Place, Source, shown
 from gateway.model.alert import Severity
@@ -29,9 +30,9 @@ def check_alert(source: Source) -> None:
     for name, said in watch.items() if isinstance(watch, dict) else ():
         if name in _NEEDS_WINDOW and "window" not in value:
             source.report((), f"a {name} is of a stretch of time", "add window: 7d, over which it is worked out")
-        if name == "drift" and isinstance(said, dict) and "." in str(said.get("property")):
-            what = "only whole properties are catalogued"
-            source.report(("watch", name, "property"), what, "name the property without what is inside it")
+        if name == "drift" and isinstance(said, dict) and len(parts_of(str(said.get("property")))) > DEEPEST:
+            what = f"what is more than {DEEPEST} levels deep is not catalogued"
+            source.report(("watch", name, "property"), what, "name what it stands in")
         if name == "silence":
             for needless in ("window", "minimum"):
                 if needless in value:

@@ -8,12 +8,14 @@ from typing import Protocol
 
 from gateway.contract import AlertRule, Contract, Kpi
 from gateway.contract.alerts import OnDrift, OnKpi, OnLoss, OnSilence
+from gateway.contract.paths import planned_paths
 from gateway.insights.alerting.machine import Measured
 from gateway.insights.asking import Questions
 from gateway.insights.kpis.evaluating import Evaluator, KpiQuestion
 from gateway.insights.kpis.ranges import TimeRange
 from gateway.model.scope import Scope
-from gateway.quality.audit import HELD_BY, LOST
+from gateway.quality.audit import LOST
+from gateway.quality.properties import HELD_BY
 from gateway.quality.volumes import HOUR_MS
 from gateway.store.accounting import Accounting
 from gateway.store.catalog import Catalog
@@ -89,7 +91,8 @@ class RuleValues:
     async def _drift(self, scope: Scope, drift: OnDrift, between: tuple[int, int]) -> Measured:
         """By the days that the window touches. A property that is not planned has no type to drift from."""
         planned = [one for one in self._contract().events.values() if one.name == drift.event]
-        types = {one.definition.type for event in planned for one in event.properties if one.key == drift.property}
+        paths = (found for event in planned for found in planned_paths(event.properties))
+        types = {definition.type for path, definition in paths if path == drift.property}
         if not types:
             return NOTHING
         held = {kind for one in types for kind in HELD_BY[one]} | {"null"}

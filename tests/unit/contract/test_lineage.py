@@ -97,7 +97,17 @@ def test_both_directions_agree(one: Node, other: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "keys"), [("total", ["total"]), ("nothing", []), ("total.cents", []), ("products.price", [])]
+    ("path", "keys"),
+    [
+        ("total", ["total"]),
+        ("nothing", []),
+        ("total.cents", []),
+        ("products.price", []),
+        ("products[].price", ["products", "product", "price"]),
+        ("products[].nothing", []),
+        ("total[]", []),
+        ("[]", []),
+    ],
 )
 def test_paths_into_what_is_planned(path: str, keys: list[str]) -> None:
     properties = SHOP.events["order_completed.1"].properties

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -95,6 +96,32 @@ def test_links_and_hidden_folders_of_a_mounted_configuration_do_no_harm(folder: 
     contract = load_contract(link)
     assert contract.name == "linked"
     assert set(contract.kpis) == {"activation", "ease"}
+
+
+def test_what_is_no_file_is_told(folder: Path) -> None:
+    kpis = folder / "kpis"
+    (kpis / "gone.yaml").symlink_to("../nowhere.yaml")
+    (kpis / "round.yaml").symlink_to("round.yaml")
+    (kpis / "folder.yaml").mkdir()
+    os.mkfifo(kpis / "pipe.yaml")
+    (kpis / "more").symlink_to(folder / "journeys")
+    (kpis / "away").symlink_to("nowhere")
+    (folder / "properties.yaml").symlink_to("nowhere.yaml")
+    (folder / "glossary.yaml").mkdir()
+    (folder / "surveys").symlink_to("nowhere")
+    (folder / "events").touch()
+    there = "it is a link to what is not there"
+    assert sorted(problems(folder)) == [
+        "acme/events:1: it is no folder - make it one, or remove it",
+        "acme/glossary.yaml:1: it is no file - rename it, or remove it",
+        "acme/kpis/folder.yaml:1: it is no file - rename it, or remove it",
+        f"acme/kpis/gone.yaml:1: {there} (../nowhere.yaml) - mend the link, or remove it",
+        "acme/kpis/more:1: folders in kpis/ are not read - link to its files instead",
+        "acme/kpis/pipe.yaml:1: it is no file - rename it, or remove it",
+        f"acme/kpis/round.yaml:1: {there} (round.yaml) - mend the link, or remove it",
+        f"acme/properties.yaml:1: {there} (nowhere.yaml) - mend the link, or remove it",
+        f"acme/surveys:1: {there} (nowhere) - mend the link, or remove it",
+    ]
 
 
 def test_hashes_do_not_depend_on_comments_the_order_of_keys_or_defaults(folder: Path) -> None:

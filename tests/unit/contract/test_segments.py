@@ -119,7 +119,7 @@ def test_a_survey_names_a_segment_that_is_there() -> None:
         ("watch: {kpi: {key: csat}}\nwhen: {lt: 1}\n", "add window: 7d"),
         ("watch: {silence: {event: A}}\nwhen: {gt: 1}\nwindow: 1d\n", "the hours since an event have no window"),
         ("watch: {silence: {event: A}}\nwhen: {gt: 1, lt: 3}\n", "gt and lt stand together"),
-        ("watch: {drift: {event: A, property: p.q}}\nwhen: {gt: 1}\nwindow: 1d\n", "only whole properties"),
+        ("watch: {drift: {event: A, property: 'a.b.c[].d.e'}}\nwhen: {gt: 1}\nwindow: 1d\n", "levels deep"),
         ("watch: {loss: {}}\nwhen: {gt: 1}\nwindow: 1d\nnoData: nothing\n", "use one of: keep, ok, alert"),
         ("watch: {loss: {}}\nwhen: {gt: 1}\nwindow: 1d\nhysteresis: -1\n", "write at least 0"),
         ("watch: {loss: {}}\nwhen: {gt: 1}\nwindow: 1d\nmute: [{from: 2026-02-30, to: 2026-03-01}]\n", "is no day"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.contract import Contract, load_texts
@@ -56,6 +56,7 @@ def inferred(log: Log) -> Contract:
     return load_texts("mine", files) if files else Contract("mine", {}, {})
 
 
+@example([("identify", "Order Completed", {}), ("identify", "Order  Completed", {"sku": False})], LEAST)
 @given(LOGS, st.integers(1, 2 * LEAST))
 def test_it_loads_and_accepts_the_log_whole(log: Log, times: int) -> None:
     plan = Plan(inferred(log * times).events.values())
