@@ -67,10 +67,12 @@ class ObservedDeriver(Deriver):
         self._metrics = metrics
         self._spans = spans
 
-    async def apply(self, lease: Lease, events: list[Event], *, offset: Timestamp | None = None) -> None:
+    async def apply(
+        self, lease: Lease, events: list[Event], *, offset: Timestamp | None = None, waiting: bool = False
+    ) -> None:
         began = monotonic()
         with self._spans.span("derive batch", events=len(events)):
-            await super().apply(lease, events, offset=offset)
+            await super().apply(lease, events, offset=offset, waiting=waiting)
         self._metrics.batch_events.observe(len(events))
         self._metrics.batch_seconds.observe(monotonic() - began)
 
