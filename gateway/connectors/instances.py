@@ -15,7 +15,7 @@ from gateway.connectors.http import GuardedHttp
 from gateway.connectors.threads import Blocked, ConnectorThread, Late
 from gateway.errors import SetupError
 from gateway.model.identity import digest
-from gateway.plugin import AlertChannel, Capabilities, Connector, Destination, FlagProvider, Health, Secret
+from gateway.plugin import AlertChannel, Capabilities, Connector, Destination, Health, Secret
 from gateway.plugin.configuration import secrets_in
 
 _OPEN_SECONDS = 30.0
@@ -46,11 +46,6 @@ class Instance:
         return isinstance(self.connector, Destination | AlertChannel)
 
     @property
-    def evaluates(self) -> bool:
-        """Whether it decides flags: in the gateway's own loop, where it is opened and closed too."""
-        return isinstance(self.connector, FlagProvider)
-
-    @property
     def capabilities(self) -> Capabilities:
         """What it takes."""
         return self.connector.capabilities if isinstance(self.connector, Destination) else _ALERTS
@@ -70,9 +65,9 @@ class Instance:
         return digest(manifest.name, manifest.version, parts, *_fingerprints(self.connector.config)).hex()
 
     async def open(self) -> None:
-        """Open it, once; one that decides flags is opened elsewhere. Raises whatever it raises, Late and Blocked."""
+        """Open it, once. Raises whatever it raises, Late and Blocked."""
         async with self._opening:  # delivery, requests and queries may all be the first
-            if not self._opened and not self.evaluates:
+            if not self._opened:
                 await self.thread.call(self.connector.open, _OPEN_SECONDS)
                 self._opened = True
 

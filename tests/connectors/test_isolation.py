@@ -36,6 +36,11 @@ class Exits(Recorder):
         raise SystemExit(1)
 
 
+class Cancels(Recorder):
+    async def send(self, items: Sequence[Item]) -> Sequence[ItemResult]:
+        raise asyncio.CancelledError
+
+
 class Hangs(Recorder):
     async def send(self, items: Sequence[Item]) -> Sequence[ItemResult]:
         await asyncio.sleep(3600)
@@ -89,7 +94,7 @@ class Leaks(Recorder):
         return await super().send(items)
 
 
-@pytest.mark.parametrize("bad", [Raises, Exits, Hangs, Lies, OpenRaises])
+@pytest.mark.parametrize("bad", [Raises, Exits, Cancels, Hangs, Lies, OpenRaises])
 async def test_what_a_bad_connector_does_the_good_one_gets_everything(
     bad: type[Recorder], database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
