@@ -64,7 +64,7 @@ def _make(one: Configured, states: ConnectorStates, clock: Clock, made: dict[str
         log=logging.getLogger(f"gateway.connectors.{one.name}"),
     )
     try:
-        made[one.name] = Instance(one.name, one.workspace, one.kind(one.config, context))
+        made[one.name] = Instance(one.name, one.workspace, one.kind(one.config, context), frozenset(one.events))
     except Exception as error:
         return traced(
             PluginFailure(

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway.connectors.http import GuardedHttp
+from gateway.connectors.news import Wanted
 from gateway.connectors.threads import Blocked, ConnectorThread, Late
 from gateway.errors import SetupError
 from gateway.model.identity import digest
@@ -28,11 +29,15 @@ _ALERTS = Capabilities(max_items=1, purpose=None, kinds=frozenset(), idempotency
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """One connector as `[connectors.<name>]` configures it. Its methods are called in its thread alone."""
+    """One connector as `[connectors.<name>]` configures it. Its methods are called in its thread alone.
+
+    `events`: names of the events it gets, if it is a destination; empty: all.
+    """
 
     name: str
     workspace: str
     connector: Connector[Any]
+    events: frozenset[str] = frozenset()
     thread: ConnectorThread = field(init=False)
     _opened: bool = field(default=False, init=False)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -55,6 +60,11 @@ class Instance:
         """The kinds of feed rows that it gets."""
         destination: frozenset[str] = self.capabilities.kinds
         return destination | ({"alert"} if isinstance(self.connector, AlertChannel) else frozenset())
+
+    @property
+    def wanted(self) -> Wanted:
+        """What of the feed it gets."""
+        return Wanted(self.kinds, self.events)
 
     @property
     def fingerprint(self) -> str:

@@ -28,7 +28,11 @@ def plugged(tables: Tables) -> Plugged:
 def given(monkeypatch: pytest.MonkeyPatch) -> Tables:
     monkeypatch.setenv("HOOK_SECRET", "whsec_" + "YWFh" * 8)
     table: dict[str, Any] = {"use": "webhook", "url": "https://a.example", "secret": "env:HOOK_SECRET"}
-    values = {"here": table, "near": {**table, "workspace": "shpo"}, "far": {**table, "workspace": "elsewhere"}}
+    values = {
+        "here": {**table, "events": ["Order Completed"]},
+        "near": {**table, "workspace": "shpo"},
+        "far": {**table, "workspace": "elsewhere"},
+    }
     return Tables(values, {("near", "workspace"): "gateway.toml:7"})
 
 
@@ -60,6 +64,7 @@ async def test_a_start_leaves_it_out_and_a_strict_one_refuses(
     }
     async with open_gateway(Settings(connectors=given, **settings), serves=True) as gateway:
         assert list(gateway.connectors.instances) == ["here"]
+        assert gateway.connectors.instances["here"].events == {"Order Completed"}
         assert [one.name for one in gateway.connectors.plugged.instances if one.failure] == ["near", "far"]
         ready = " ".join(gateway.watch.plugins)
         assert "near.workspace: there is no workspace 'shpo'" in ready
