@@ -132,7 +132,7 @@ class Provider:
         if not in_time:
             self._give_up(call, future)
             if call.began is None:
-                return Answered(failure=f"{self.name} has too much to do")
+                return Answered(failure=f"{self.name} did not come to it in time")
             self._late(monotonic() - call.began)
             self._look()
             return Answered(failure=f"{self.name} did not answer within {seconds:g} s")
