@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -92,10 +92,11 @@ class Plugin:
 def plugins(context: Context) -> list[Plugin]:
     """What is enabled in this process."""
     instances = list(context.services.plugged.by_workspace(context.scope.workspace))
-    return [_plugin(one, instances) for one in context.services.plugged.host.plugins.values()]
+    trouble = context.services.flags.trouble(context.scope.workspace)
+    return [_plugin(one, instances, trouble) for one in context.services.plugged.host.plugins.values()]
 
 
-def _plugin(one: Loaded, instances: Sequence[Configured]) -> Plugin:
+def _plugin(one: Loaded, instances: Sequence[Configured], trouble: Mapping[str, Failure]) -> Plugin:
     return Plugin(
         name=one.name,
         version=one.version,
@@ -106,7 +107,7 @@ def _plugin(one: Loaded, instances: Sequence[Configured]) -> Plugin:
                 name=each.name,
                 connector=each.use,
                 kinds=[] if each.kind is None else kinds_of(each.kind),
-                failure=_failure(each.failure),
+                failure=_failure(each.failure or trouble.get(each.name)),
             )
             for each in instances
             if each.use.partition(".")[0] == one.name

@@ -17,7 +17,7 @@ from gateway.app.connectors import Connectors
 from gateway.app.contracts import Folder
 from gateway.app.disk import DiskGuard
 from gateway.app.health import Watch
-from gateway.app.instances import Made, close_flag_providers, make_instances
+from gateway.app.instances import Made, make_instances
 from gateway.app.metrics import Metrics
 from gateway.app.observed import ObservedDeriver, ObservedEvents, ObservedHub, ObservedIntake
 from gateway.app.opening import keep_time, open_database, open_mongod
@@ -238,7 +238,6 @@ async def open_gateway(
             keeping_time.cancel()
             await gateway.connectors.close()
             await gateway.columnar.close()
-            await close_flag_providers(made.providers)
             await gateway.intake.drain()
 
 

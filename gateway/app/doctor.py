@@ -64,6 +64,11 @@ async def examine(reading: Reading[Settings], clock: Clock) -> AsyncGenerator[Fi
             yield finding
     except Exception as error:
         yield _broken("mongodb", error)
+    try:
+        for finding in await workspaces(settings):
+            yield finding
+    except Exception as error:
+        yield _broken("plugins", error)
 
 
 def _broken(check: str, error: Exception) -> Finding:
@@ -203,6 +208,18 @@ def plugins(settings: Settings) -> Iterator[Finding]:
         loaded = len(plugged.host.plugins)
         said = f"{_count(plugged.host.plugins, 'plugin')}, {_count(plugged.instances, 'connector')}"
         yield Finding("plugins", "ok", said if loaded else "none is enabled")
+
+
+async def workspaces(settings: Settings) -> list[Finding]:
+    """Connectors of workspaces that there are not, where MongoDB can be asked."""
+    from gateway.app.opening import known_workspaces
+    from gateway.app.plugins import in_workspaces, load_plugins
+
+    plugged = load_plugins(settings, refuse=False)
+    known = await known_workspaces(settings) if plugged.instances else None
+    found = in_workspaces(plugged, settings, known or (), refuse=False)
+    new = [one for one in found.failures if one not in plugged.failures]
+    return [Finding("plugins", "fail", f"{one.plugin}: {one.message.rstrip('.')}", one.fix) for one in new]
 
 
 def _contract_hash(settings: Settings) -> str | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +21,6 @@ from gateway.store.connector_states import ConnectorStates
 
 log = logging.getLogger("gateway.plugins")
 
-_OPEN_SECONDS = 30.0
-_CLOSE_SECONDS = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -32,7 +28,7 @@ class Made:
 
     plugged: Plugged
     instances: Mapping[str, Instance]
-    providers: Sequence[FlagProvider[Any]]
+    providers: Sequence[Instance]
 
 
 async def make_instances(
@@ -68,7 +64,7 @@ def _make(one: Configured, states: ConnectorStates, clock: Clock, made: dict[str
         log=logging.getLogger(f"gateway.connectors.{one.name}"),
     )
     try:
-        made[one.name] = Instance(one.name, one.workspace, one.kind(one.config, context))
+        made[one.name] = Instance(one.name, one.workspace, one.kind(one.config, context), frozenset(one.events))
     except Exception as error:
         return traced(
             PluginFailure(
@@ -85,28 +81,19 @@ def _make(one: Configured, states: ConnectorStates, clock: Clock, made: dict[str
 
 async def _open_flag_providers(
     instances: Mapping[str, Instance],
-) -> tuple[list[FlagProvider[Any]], dict[str, PluginFailure]]:
-    opened: list[FlagProvider[Any]] = []
+) -> tuple[list[Instance], dict[str, PluginFailure]]:
+    opened: list[Instance] = []
     failures: dict[str, PluginFailure] = {}
     for name, instance in instances.items():
-        if not isinstance(provider := instance.connector, FlagProvider):
+        if not isinstance(instance.connector, FlagProvider):
             continue
         try:
-            async with asyncio.timeout(_OPEN_SECONDS):
-                await provider.open()
+            await instance.open()
         except Exception as error:
             failures[name] = _not_opened(instance, error)
         else:
-            opened.append(provider)
+            opened.append(instance)
     return opened, failures
-
-
-async def close_flag_providers(opened: Iterable[FlagProvider[Any]]) -> None:
-    """Close them, whatever one of them does."""
-    for provider in opened:
-        with suppress(Exception):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await provider.close()
 
 
 def _not_opened(instance: Instance, error: Exception) -> PluginFailure:

@@ -15,11 +15,14 @@ from gateway.errors import GatewayError, SetupError, Unavailable
 from gateway.settings import Settings
 from gateway.store import collections
 from gateway.store.database import CommandListener, Database, Document, connect
+from gateway.store.embedded import EmbeddedMongod
 from gateway.store.keeping import KeptMongod
+from gateway.store.keys import Keys
 from gateway.store.lanes import Lanes
 
 _ANCHOR_SECONDS = 10.0
 _HELLOS = 5
+_LOOK_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -43,6 +46,22 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Database, Server
     """The database, prepared, and its time: for commands. Raises SetupError with what to mend."""
     async with open_mongod(settings) as (uri, _), open_database(settings, uri) as opened:
         yield opened
+
+
+async def known_workspaces(settings: Settings) -> list[str] | None:
+    """The workspaces there are, for a look that starts nothing; None when no MongoDB runs or answers."""
+    running = None if settings.mongo_uri else await EmbeddedMongod.running(settings.data_dir)
+    uri = settings.mongo_uri or (running and running.uri)
+    if not uri:
+        return None
+    database = connect(uri, settings.database, driver=settings.driver)
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            return await Keys(database).workspaces()
+    except (GatewayError, TimeoutError):
+        return None
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

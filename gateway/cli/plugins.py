@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from gateway.app.plugins import load_plugins
+from gateway.app.plugins import in_workspaces, load_plugins
 from gateway.cli.options import json_option, print_json
 from gateway.cli.scaffold import new
 from gateway.cli.trying import attempt
@@ -58,12 +59,16 @@ plugin.add_command(attempt)
 @click.argument("instance", required=False)
 @json_option
 def check(instance: str | None, as_json: bool) -> None:
-    """Check plugins and the settings of connectors; nothing is called. Exit code 2 when something is wrong.
+    """Check plugins and the settings of connectors; none is called. Exit code 2 when something is wrong.
+
+    MongoDB is asked which workspaces there are, if it runs.
 
     With INSTANCE its settings are explained.
     """
     settings = read_settings()
     plugged = load_plugins(settings, refuse=False)
+    workspaces = _workspaces(settings) if plugged.instances else []
+    plugged = in_workspaces(plugged, settings, workspaces or (), refuse=False)
     wanted = [one for one in plugged.instances if instance in (None, one.name)]
     if instance is not None and not wanted:
         known = ", ".join(one.name for one in plugged.instances) or "none"
@@ -72,7 +77,8 @@ def check(instance: str | None, as_json: bool) -> None:
     plugin_of = None if instance is None else wanted[0].use.partition(".")[0]
     failures += [one for one in _clashes(plugged, settings) if plugin_of in (None, one.plugin)]
     if as_json:
-        print_json({"ok": not failures, "failures": [asdict(failure) for failure in failures]})
+        said = [asdict(failure) for failure in failures]
+        print_json({"ok": not failures, "workspacesCompared": workspaces is not None, "failures": said})
     else:
         if instance is not None:
             _explain(wanted[0], plugged)
@@ -80,10 +86,18 @@ def check(instance: str | None, as_json: bool) -> None:
             click.secho(f"{failure.plugin}: {failure.message}", fg="red", err=True)
             click.echo(failure.fix, err=True)
             click.echo(about(failure), err=True)
+        if workspaces is None:
+            click.echo("MongoDB does not run or answer: workspaces were not compared.", err=True)
         if not failures:
             click.echo("Plugins and connectors are in order.")
     if failures:
         raise SystemExit(2)
+
+
+def _workspaces(settings: Settings) -> list[str] | None:
+    from gateway.app.opening import known_workspaces
+
+    return asyncio.run(known_workspaces(settings))
 
 
 def _clashes(plugged: Plugged, settings: Settings) -> list[PluginFailure]:

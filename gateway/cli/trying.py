@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection
+import threading
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,8 @@ from gateway.plugin.configuring import Configured
 from gateway.settings import read_settings
 from gateway.store.events import from_document
 
-_SECONDS = 60.0
+#: For all that is called, and for its end.
+_SECONDS, _ENDING_SECONDS = 60.0, 10.0
 _SAMPLE: JsonObject = {
     "type": "track",
     "messageId": "a-sample",
@@ -82,13 +85,31 @@ def attempt(instance: str, file: Path | None, resolved: bool, dry_run: bool) -> 
         if resolved:
             raise click.UsageError(f"{instance} is a destination: --resolved is of alert channels.")
         event = _event(_SAMPLE if file is None else _json(file), configured.workspace, clock.now())
-        good = asyncio.run(_Try(configured, clock, dry_run).event(event))
+        good = _within_time(_Try(configured, clock, dry_run).event(event))
     else:
         if file is not None:
             raise click.UsageError(f"{instance} is an alert channel: it gets a made-up alert, no --event.")
-        good = asyncio.run(_Try(configured, clock, dry_run).alert(resolved))
+        good = _within_time(_Try(configured, clock, dry_run).alert(resolved))
     if not good:
         raise SystemExit(1)
+
+
+def _within_time(trying: Coroutine[Any, Any, bool]) -> bool:
+    """Whether it got through; it runs in a thread that ends with the process, as what blocks cannot be ended."""
+    ended: Future[bool] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(asyncio.run(trying))
+        except BaseException as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=run, name="plugin try", daemon=True).start()
+    try:
+        return ended.result(_SECONDS + _ENDING_SECONDS)
+    except TimeoutError:
+        click.echo(f"\nNo result within {_SECONDS:g} s: it waits without `await`, and blocks its thread.")
+        return False
 
 
 def _configured(name: str) -> Configured:
@@ -152,11 +173,23 @@ class _Try:
         key = event.id.hex()
         user = user_id_of(event.workspace, event.identity)
         message = Message(key, "event", event.workspace, user, event.at, event=event)
-        payload = self._connector.map(message)
+        try:
+            payload = self._connector.map(message)
+        except (Exception, SystemExit) as error:
+            self._say(f"Result: map raised {type(error).__name__}: {error}")
+            return False
         if isinstance(payload, Skip):
             self._say(f"Skipped: {payload.reason}")
             return True
-        self._say(f"Payload (key {key}):\n{json.dumps(payload, indent=2, ensure_ascii=False)}")
+        try:
+            shown = json.dumps(payload, indent=2, ensure_ascii=False)
+        except (TypeError, ValueError) as error:
+            self._say(f"Result: the payload holds what is no JSON value: {error}")
+            return False
+        if not isinstance(payload, dict):
+            self._say(f"Result: map gave a {type(payload).__name__}, which is neither a dict nor Skip.")
+            return False
+        self._say(f"Payload (key {key}):\n{shown}")
         return await self._sent(self._connector.send, [Item(message, payload)])
 
     async def alert(self, resolved: bool) -> bool:
@@ -196,7 +229,7 @@ class _Try:
             said, good = f"no answer: {failed.reason}", False
         except (GatewayError, TimeoutError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said, good = f"{operation} raised {type(error).__name__}: {error}", False
         self._say(f"\nResult: {said}")
         self._say(f"Time: {(monotonic() - began) * 1000:.0f} ms")

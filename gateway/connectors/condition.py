@@ -26,6 +26,7 @@ _ALERT_MS = 60_000
 _FIX = {
     "auth": "Renew its credentials or rights, then restart, or wait until its check is good again.",
     "open": "Mend its configuration; the log names the instance.",
+    "refused": "Correct its address, or name a private one in `allow_hosts`; then what is owed goes out.",
     "blocked": "The connector waits without letting go of its thread: restart the process, and report the plugin.",
     "map_blocked": "The connector's map waits or never ends: restart the process, and report the plugin.",
     "bug": "Report it to the authors of the plugin; the dead letters can be replayed once it is mended.",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from gateway.clock import Clock
 from gateway.connectors.instances import Instance
 from gateway.connectors.limits import Patience
+from gateway.connectors.news import News
 from gateway.connectors.pieces import Loader
 from gateway.connectors.replaying import Replayer
 from gateway.connectors.runner import Ours, Runner
@@ -41,8 +42,9 @@ class Delivery:
         self._lease = lease
         alerts = Alerts(database)
         loader = Loader(database, privacy, alerts)
+        news = {workspace: News(database, workspace) for workspace in {one.workspace for one in instances.values()}}
         self.runners = {
-            name: Runner(database, one, loader, alerts, clock, patience or Patience(), self._ours)
+            name: Runner(database, one, news[one.workspace], loader, alerts, clock, patience or Patience(), self._ours)
             for name, one in instances.items()
             if one.delivers
         }

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gateway.connectors.instances import Instance
 from gateway.connectors.redaction import masked, reason_of
+from gateway.connectors.threads import Late
 from gateway.errors import GatewayError, PluginError, PluginFailure, SetupError
 from gateway.plugin import HttpFailed
 from gateway.plugin.failures import traced
@@ -25,7 +26,7 @@ def failure_of(instance: Instance, operation: str, error: Exception) -> PluginFa
     category, said, fix, retryable = "bug", f"{operation} ended with {type(error).__name__}", _REPORT, False
     if isinstance(error, HttpFailed):
         category, said, fix, retryable = "remote", error.reason, _ASKED_AGAIN, not error.final
-    elif isinstance(error, TimeoutError):
+    elif isinstance(error, TimeoutError | Late):
         category, said, fix, retryable = "remote", f"{operation} does not end in time", _ASKED_AGAIN, True
     elif isinstance(error, GatewayError):
         category = "config" if isinstance(error, SetupError) else "remote"

@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway.connectors.http import GuardedHttp
+from gateway.connectors.news import Wanted
 from gateway.connectors.threads import Blocked, ConnectorThread, Late
 from gateway.errors import SetupError
 from gateway.model.identity import digest
-from gateway.plugin import AlertChannel, Capabilities, Connector, Destination, FlagProvider, Health, Secret
+from gateway.plugin import AlertChannel, Capabilities, Connector, Destination, Health, Secret
 from gateway.plugin.configuration import secrets_in
 
 _OPEN_SECONDS = 30.0
@@ -28,11 +29,15 @@ _ALERTS = Capabilities(max_items=1, purpose=None, kinds=frozenset(), idempotency
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """One connector as `[connectors.<name>]` configures it. Its methods are called in its thread alone."""
+    """One connector as `[connectors.<name>]` configures it. Its methods are called in its thread alone.
+
+    `events`: names of the events it gets, if it is a destination; empty: all.
+    """
 
     name: str
     workspace: str
     connector: Connector[Any]
+    events: frozenset[str] = frozenset()
     thread: ConnectorThread = field(init=False)
     _opened: bool = field(default=False, init=False)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -46,11 +51,6 @@ class Instance:
         return isinstance(self.connector, Destination | AlertChannel)
 
     @property
-    def evaluates(self) -> bool:
-        """Whether it decides flags: in the gateway's own loop, where it is opened and closed too."""
-        return isinstance(self.connector, FlagProvider)
-
-    @property
     def capabilities(self) -> Capabilities:
         """What it takes."""
         return self.connector.capabilities if isinstance(self.connector, Destination) else _ALERTS
@@ -62,6 +62,11 @@ class Instance:
         return destination | ({"alert"} if isinstance(self.connector, AlertChannel) else frozenset())
 
     @property
+    def wanted(self) -> Wanted:
+        """What of the feed it gets."""
+        return Wanted(self.kinds, self.events)
+
+    @property
     def fingerprint(self) -> str:
         """Differs when the configuration does; secrets are in it by reference."""
         dumped = self.connector.config.model_dump(mode="json") if isinstance(self.connector.config, BaseModel) else {}
@@ -70,9 +75,9 @@ class Instance:
         return digest(manifest.name, manifest.version, parts, *_fingerprints(self.connector.config)).hex()
 
     async def open(self) -> None:
-        """Open it, once; one that decides flags is opened elsewhere. Raises whatever it raises, Late and Blocked."""
+        """Open it, once. Raises whatever it raises, Late and Blocked."""
         async with self._opening:  # delivery, requests and queries may all be the first
-            if not self._opened and not self.evaluates:
+            if not self._opened:
                 await self.thread.call(self.connector.open, _OPEN_SECONDS)
                 self._opened = True
 

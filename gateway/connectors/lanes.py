@@ -6,7 +6,6 @@ since ten minutes before the last row that is done, up to the first row that the
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from gateway.clock import Clock
+from gateway.connectors.news import News, Wanted
 from gateway.connectors.pieces import Loader, Piece, of_feed, of_log, told_in_feed
 from gateway.model.event import Event
 from gateway.store.database import Database
@@ -21,12 +21,12 @@ from gateway.store.deliveries import Deliveries, Position
 from gateway.store.events import Events
 from gateway.store.feed import Feed
 
-#: Feed rows that are read ahead of one cursor, over all lanes of an instance 16 times as many.
-AHEAD = 250
 _LOG_PAGE = 500
 #: How much earlier than its feed row an event may have been received.
 _STRAGGLER_MS = 600_000
 _FLOOR_SECONDS = 5.0
+#: How often in one turn more is read where nothing of what was read is wanted.
+_ROUNDS = 8
 
 
 @dataclass(slots=True)
@@ -35,9 +35,16 @@ class Lane:
 
     position: Position
     read_to: int
+    told: int
+    """The position that is written. Behind it nothing was sent that is not: to read it again does no harm."""
     ahead: deque[Piece] = field(default_factory=deque)
     rows: bool = True
     """Whether something may have rows here: what comes later may have to wait behind it."""
+
+    @property
+    def done_to(self) -> Position:
+        """Where the cursor is, with what came by that is not wanted."""
+        return self.position if self.ahead else replace(self.position, seq=max(self.position.seq, self.read_to))
 
     def moved(self, count: int) -> Position:
         """Where the cursor is once so many of what was read ahead are done."""
@@ -52,11 +59,19 @@ class LanesOf:
     """The lanes of one instance that this process owns."""
 
     def __init__(
-        self, database: Database, workspace: str, instance: str, kinds: Collection[str], loader: Loader, clock: Clock
+        self,
+        database: Database,
+        workspace: str,
+        instance: str,
+        wanted: Wanted,
+        news: News,
+        loader: Loader,
+        clock: Clock,
     ) -> None:
         self._workspace = workspace
         self._instance = instance
-        self._kinds = sorted(kinds)
+        self._wanted = wanted
+        self._news = news
         self._deliveries = Deliveries(database)
         self._feed = Feed(database)
         self._events = Events(database)
@@ -77,7 +92,7 @@ class LanesOf:
         new = {lane: epoch for lane, epoch in epochs.items() if lane not in self.lanes}
         if new:
             claimed = await self._deliveries.claim(self._workspace, self._instance, new)
-            self.lanes |= {lane: Lane(position, position.seq) for lane, position in claimed.items()}
+            self.lanes |= {lane: Lane(position, position.seq, position.seq) for lane, position in claimed.items()}
             self._floors_at = 0.0
         if new or gone:
             await self.forget_log()
@@ -91,23 +106,28 @@ class LanesOf:
     # -- the feed -----------------------------------------------------------------------------------------------
 
     async def read(self, heads: Mapping[int, int]) -> None:
-        """Read ahead where nothing is left, up to these heads."""
-        behind = {
+        """Read ahead where nothing is left, up to these heads or what is wanted, but no longer than a turn may last."""
+        for _ in range(_ROUNDS):
+            if not (behind := self._behind(heads)):
+                return
+            await self._look_at_floors(behind)
+            after = {lane: held.read_to for lane, held in behind.items() if held.position.log is None}
+            for lane, (rows, read_to) in (await self._news.read(after, heads, self._wanted)).items():
+                held = self.lanes[lane]
+                # `since` is when the row was written: from then on it is owed.
+                held.ahead.extend(of_feed(row, ordered=self.ordered, now=row["writtenAt"]) for row in rows)
+                held.read_to = read_to
+
+    def is_behind(self, heads: Mapping[int, int]) -> bool:
+        """Whether `read` has left anything unread for now."""
+        return bool(self._behind(heads))
+
+    def _behind(self, heads: Mapping[int, int]) -> dict[int, Lane]:
+        return {
             lane: held
             for lane, held in self.lanes.items()
             if not held.ahead and held.read_to < heads.get(lane, 0) and held.position.log is None
         }
-        if behind:
-            await self._look_at_floors(behind)
-            wanted = [lane for lane, held in behind.items() if held.position.log is None]
-            await asyncio.gather(*(self._read(lane, heads[lane]) for lane in wanted))
-
-    async def _read(self, lane: int, head: int) -> None:
-        held, kinds = self.lanes[lane], {"kind": {"$in": self._kinds}}
-        rows = await self._feed.rows(self._workspace, lane, held.read_to, head, limit=AHEAD, wanted=kinds)
-        # `since` is when the row was written: from then on it is owed.
-        held.ahead.extend(of_feed(row, ordered=self.ordered, now=row["writtenAt"]) for row in rows)
-        held.read_to = rows[-1]["seq"] if len(rows) == AHEAD else head
 
     async def _look_at_floors(self, behind: Mapping[int, Lane]) -> None:
         now = self._clock.monotonic()
@@ -165,7 +185,8 @@ class LanesOf:
 
     async def _note_log(self, page: list[Event], lost: Mapping[int, Lane]) -> None:
         mine = [one for one in page if one.workspace == self._workspace and told_in_feed(one)]
-        if not mine or "event" not in self._kinds:
+        mine = [one for one in mine if self._wanted.names(one.name)]
+        if not mine or "event" not in self._wanted.kinds:
             return
         for event, user in zip(mine, await self._loader.users_of(mine), strict=True):
             piece = of_log(event, user, ordered=self.ordered, now=self._clock.now())

@@ -12,13 +12,14 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.connectors.condition import Condition
 from gateway.connectors.instances import Instance
 from gateway.connectors.lanes import LanesOf
 from gateway.connectors.limits import Patience, TokenBucket
+from gateway.connectors.news import News
 from gateway.connectors.outcomes import Done, Failed, Untouched, Weather
 from gateway.connectors.pieces import Loader, Piece
 from gateway.connectors.sending import Outcomes, Sender
@@ -28,6 +29,7 @@ from gateway.model.identity import LANES
 from gateway.store.alerts import Alerts
 from gateway.store.database import Database
 from gateway.store.deliveries import Deliveries, Position
+from gateway.store.lane_items import Changes
 from gateway.store.lanes import LeaseLost
 
 log = logging.getLogger("gateway.connectors")
@@ -37,6 +39,7 @@ _AGAIN_SECONDS = 0.5
 _MOST_PIECES = 2_000
 #: How often cursors of lanes without news are written, and rows looked for that others have left.
 _TELL_SECONDS = 5.0
+_NEVER_SENT = frozenset({"skipped", "withheld", "gone"})
 _LOOK_SECONDS, _IDLE_LOOK_SECONDS = 0.5, 2.0
 
 
@@ -59,6 +62,16 @@ class _Turn:
     def pieces(self) -> list[Piece]:
         return [*self.stored, *self.log, *(one for pieces in self.fresh.values() for one in pieces)]
 
+    @property
+    def only_feed(self) -> bool:
+        """Whether nothing but what the feed brought is in it."""
+        return not self.stored and not self.log
+
+
+def _untried(outcomes: Outcomes) -> bool:
+    """Whether all of it is done, and nothing of it was sent."""
+    return all(isinstance(one, Done) and one.how in _NEVER_SENT for one in outcomes.values())
+
 
 class Runner:
     """Delivers to one instance from the lanes that this process owns."""
@@ -67,6 +80,7 @@ class Runner:
         self,
         database: Database,
         instance: Instance,
+        news: News,
         loader: Loader,
         alerts: Alerts,
         clock: Clock,
@@ -82,7 +96,7 @@ class Runner:
         capabilities = instance.capabilities
         self._bucket = TokenBucket(capabilities.per_second, clock)
         self._sender = Sender(instance, self._bucket, patience)
-        self._lanes = LanesOf(database, instance.workspace, instance.name, instance.kinds, loader, clock)
+        self._lanes = LanesOf(database, instance.workspace, instance.name, instance.wanted, news, loader, clock)
         self._lanes.ordered = capabilities.ordering == "user"
         self.condition = Condition(self._deliveries, instance, alerts, clock, patience)
         self._limit = capabilities.max_items
@@ -161,12 +175,14 @@ class Runner:
             if probing:
                 await self.condition.well()  # nothing is owed that could tell
             await self._tell_now_and_then()
-            return IDLE_SECONDS
+            return None if self._lanes.is_behind(ours.heads) else IDLE_SECONDS
         weather = Weather(self.condition.failures, self._patience.failures)
         outcomes = await self._send(turn, weather, 1 if probing else self._limit)
         await self._settle(turn, outcomes)
         self._count(outcomes)
-        return await self._weigh(weather)
+        pause = await self._weigh(weather)
+        await self._tell_now_and_then()
+        return pause
 
     async def _look(self) -> None:
         """See now and then in which lanes something has rows."""
@@ -230,6 +246,8 @@ class Runner:
                 found[one.id] = Untouched()
             elif one.message is None and one.alert is None and one.item.kind != "erase":
                 found[one.id] = Done("gone")
+            elif one.item.kind == "event" and not self.instance.wanted.names(one.item.about["name"]):
+                found[one.id] = Done("skipped")  # of a replay, or owed since the settings were others
             elif one.alert is not None and one.alert.channels and self.instance.name not in one.alert.channels:
                 found[one.id] = Done("skipped")
         asked = [one for one in pieces if one.id not in found]
@@ -265,8 +283,8 @@ class Runner:
             if lane in self._lanes.lanes:
                 self._lanes.lanes[lane].rows = True
                 moves.setdefault(lane, self._lanes.lanes[lane].position)  # the fence
-        if moves:
-            await self._deliveries.settle(self.instance.workspace, self.instance.name, moves, changes)
+        if moves and not (turn.only_feed and _untried(outcomes)):
+            await self._move(moves, changes)
         self._lanes.settled_log(done_of_log)
         for lane, position in moves.items():
             held = self._lanes.lanes[lane]
@@ -274,23 +292,21 @@ class Runner:
             for _ in range(counts.get(lane, 0)):
                 held.ahead.popleft()
 
-    async def _move(self, moves: Mapping[int, Position]) -> None:
-        await self._deliveries.settle(self.instance.workspace, self.instance.name, moves)
+    async def _move(self, moves: Mapping[int, Position], changes: Changes | None = None) -> None:
+        await self._deliveries.settle(self.instance.workspace, self.instance.name, moves, changes)
         for lane, position in moves.items():
-            self._lanes.lanes[lane].position = position
+            held = self._lanes.lanes[lane]
+            held.position, held.told = position, position.seq
 
     async def _tell_now_and_then(self) -> None:
         if self._clock.monotonic() - self._told > _TELL_SECONDS:
             await self._tell()
 
     async def _tell(self) -> None:
-        """Write the cursors of lanes in which nothing for this instance came by."""
+        """Write the cursors of lanes in which nothing was sent since: they may be behind, as it is only read again."""
         self._told = self._clock.monotonic()
-        moves = {
-            lane: replace(held.position, seq=held.read_to)
-            for lane, held in self._lanes.lanes.items()
-            if not held.ahead and held.read_to > held.position.seq
-        }
+        done = {lane: (held.done_to, held.told) for lane, held in self._lanes.lanes.items()}
+        moves = {lane: position for lane, (position, told) in done.items() if position.seq > told}
         if moves:
             await self._move(moves)
 

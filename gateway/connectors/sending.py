@@ -178,9 +178,8 @@ class Sender:
             weather.good()  # it reads what it is sent
         elif all(isinstance(one, Retry) for one in results):
             first = cast(Retry, results[0])
-            weather.bad(
-                "retry", self._said(first.reason, batch[0]), _longest(results), stop=whole, counts=_is_new(batch)
-            )
+            code = "refused" if isinstance(first, _Refused) else "retry"
+            weather.bad(code, self._said(first.reason, batch[0]), _longest(results), stop=whole, counts=_is_new(batch))
         if split:
             await self._halves(split, outcomes, weather, held)
 
@@ -207,8 +206,10 @@ class Sender:
             results: Any = await self._instance.thread.call(work, self._patience.send_seconds)
         except HttpFailed as failed:
             if len(batch) == 1:
-                return [Retry(failed.reason)]
-            weather.bad("http", reason_of(failed.reason, secrets=self._secrets), stop=True)
+                return [_Refused(failed.reason) if failed.final else Retry(failed.reason)]
+            weather.bad(
+                "refused" if failed.final else "http", reason_of(failed.reason, secrets=self._secrets), stop=True
+            )
         except Late:
             if len(batch) == 1:
                 return [Retry(f"{operation} took longer than {self._patience.send_seconds:g} s")]
@@ -264,6 +265,10 @@ class _Raised:
     def __init__(self, operation: str, kind: str) -> None:
         self.operation = operation
         self.kind = kind
+
+
+class _Refused(Retry):
+    """The gateway itself has refused the request: by another try alone it does not get better."""
 
 
 async def _one(result: Awaitable[ItemResult]) -> list[ItemResult]:

@@ -51,19 +51,23 @@ class ConnectorThread:
 
     async def call(self, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
         """Await what `work` makes, in the thread. Raises Late, Blocked, and whatever it raises."""
-        if self.blocked:
-            raise Blocked
-        loop = await self._running()
-        future = asyncio.run_coroutine_threadsafe(_contained(work), loop)
+        future = self.begin(work)
         waiting = asyncio.wrap_future(future)
         done, _ = await asyncio.wait({waiting}, timeout=seconds)
         if not done:
             # The wait is over for us; whether the thread is free shows in whether it takes another call.
             future.cancel()
-            await self._probe(loop)
+            await self.probe()
             waiting.cancel()
             raise Late
         return waiting.result()
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Begin what `work` makes, in the thread, for callers with a deadline of their own. Cancelling the future
+        cancels it there. Raises Blocked."""
+        if self.blocked:
+            raise Blocked
+        return asyncio.run_coroutine_threadsafe(_contained(work), self._running())
 
     async def run(self, work: Callable[[], T], seconds: float) -> T:
         """The same for a plain function."""
@@ -94,7 +98,7 @@ class ConnectorThread:
             log.warning("a connector left tasks behind", extra={"instance": self._name, "tasks": left})
         return left
 
-    async def _running(self) -> asyncio.AbstractEventLoop:
+    def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(
@@ -117,7 +121,11 @@ class ConnectorThread:
         error = context.get("exception")
         log.warning("a task of a connector failed", extra={"instance": self._name, "error": type(error).__name__})
 
-    async def _probe(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def probe(self) -> None:
+        """See whether the thread answers, after a call that was given up: if not, it is held until it does."""
+        loop = self._loop
+        if loop is None or self.blocked:
+            return
         answer: Future[None] = Future()
         loop.call_soon_threadsafe(answer.set_result, None)
         done, _ = await asyncio.wait({asyncio.wrap_future(answer)}, timeout=_GRACE_SECONDS)
@@ -129,9 +137,14 @@ class ConnectorThread:
 
 
 async def _contained(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What ends a thread (SystemExit, KeyboardInterrupt) is a mistake like any other here."""
+    """What ends a thread or its caller (SystemExit, a CancelledError of its own) is a mistake like any other here."""
     try:
         return await work()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # by us
+        raise RuntimeError("the connector raised CancelledError") from None
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
         raise RuntimeError(f"the connector raised {type(error).__name__}") from None
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.clock import monotonic
+from gateway.errors import PluginFailure
 from gateway.flags.changes import Changes
-from gateway.flags.providers import NOT_FOUND, Provider
+from gateway.flags.providers import NOT_FOUND, Evaluating, Provider
 from gateway.flags.subjects import Subject
-from gateway.plugin import FlagProvider, FlagReason, FlagResult
+from gateway.plugin import FlagReason, FlagResult
 
 log = logging.getLogger("gateway.flags")
 
@@ -54,13 +54,12 @@ class Decision:
 class Flags:
     """Every provider of the process. Empty when none is configured: then no flag is known."""
 
-    def __init__(
-        self, providers: Iterable[FlagProvider[Any]] = (), *, deadline_seconds: float = DEADLINE_SECONDS
-    ) -> None:
-        """`providers`: opened, in the order in which they are asked; their contexts say instance and workspace."""
+    def __init__(self, instances: Iterable[Evaluating] = (), *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        """`instances`: of providers, opened, in the order in which they are asked; whoever opened them closes them."""
         self._providers: dict[str, list[Provider]] = {}
-        for one in providers:
-            self._providers.setdefault(one.context.workspace, []).append(Provider(one, monotonic))
+        for one in instances:
+            provider = Provider(one)
+            self._providers.setdefault(provider.workspace, []).append(provider)
         self._deadline = deadline_seconds
         self.changes = Changes()
 
@@ -86,6 +85,11 @@ class Flags:
             return [found[key] for key in sorted(found)]
         return [found.get(key) or self._missing(workspace, key, failures) for key in wanted]
 
+    def trouble(self, workspace: str) -> dict[str, PluginFailure]:
+        """Providers of a workspace that are not asked just now, by instance, and why."""
+        found = {one.name: one.trouble for one in self._providers.get(workspace, ())}
+        return {name: record for name, record in found.items() if record is not None}
+
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """As long as this is open: hear from the providers that rules have changed."""
@@ -109,11 +113,15 @@ class Flags:
 
     async def _follow(self, provider: Provider) -> None:
         again = _AGAIN_SECONDS
+
+        def heard(keys: frozenset[str]) -> None:
+            nonlocal again
+            again = _AGAIN_SECONDS
+            self.changes.tell(provider.workspace, keys or None)
+
         while True:
             try:
-                async for keys in provider.provider.changes():
-                    again = _AGAIN_SECONDS
-                    self.changes.tell(provider.workspace, keys or None)
+                await _hear(provider, heard)
                 return
             except Exception as error:
                 extra = {"provider": provider.name, "error": type(error).__name__}
@@ -121,6 +129,20 @@ class Flags:
             await asyncio.sleep(again)
             again = min(_AGAIN_AT_MOST, again * 2)
             self.changes.tell(provider.workspace, None)  # what changed meanwhile, nobody heard
+
+
+async def _hear(provider: Provider, heard: Callable[[frozenset[str]], None]) -> None:
+    """Tell of what a provider's `changes` gives, until it ends; the next is asked for once the last was heard."""
+    loop = asyncio.get_running_loop()
+
+    async def tell(keys: frozenset[str]) -> None:
+        heard(keys)
+
+    async def listen() -> None:
+        async for keys in provider.provider.changes():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(tell(frozenset(keys)), loop))
+
+    await asyncio.wrap_future(provider.thread.begin(listen))
 
 
 def _decision(result: FlagResult, provider: str, subject: Subject) -> Decision:

@@ -83,6 +83,20 @@ class Feed:
         }
         return await self._find(FEED, found, sort=[("_id", 1)], limit=limit)
 
+    async def rows_of_lanes(
+        self, workspace: str, after: Mapping[int, int], up_to: Mapping[int, int]
+    ) -> dict[int, list[Document]]:
+        """All rows of these lanes behind `after` up to and including `up_to`, by lane in their order: one question."""
+        ranges: list[Document] = [
+            {"workspace": workspace, "_id": {"$gt": feed_id(lane, seq), "$lte": feed_id(lane, up_to[lane])}}
+            for lane, seq in after.items()
+        ]
+        found: dict[int, list[Document]] = {lane: [] for lane in after}
+        # Not sorted by the server: so each range is read off the index of `_id` by itself.
+        for row in sorted(await self._find(FEED, {"$or": ranges}), key=lambda one: int(one["_id"])):
+            found[row["lane"]].append(row)
+        return found
+
     async def _find(
         self, collection: str, wanted: Document, *, sort: Sort | None = None, limit: int = 0
     ) -> list[Document]:

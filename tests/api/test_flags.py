@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from gateway.flags import Flags
 from gateway.store.database import Database
 from tests.api.gateway_api import NOW, WORKSPACE, Gateway, identify, load_shop, track
-from tests.unit.flags.fakes import Made, always, attribute
+from tests.pace import PATIENCE
+from tests.unit.flags.fakes import Made, always, attribute, end_threads, made_flags
 
 FLAGS = "query($keys: [ID!]) { me { flags(keys: $keys) { key value variant reason because errorCode } } }"
 CHANGED = """subscription($keys: [ID!], $user: UserBy, $after: Cursor) {
@@ -26,12 +29,13 @@ def made() -> Made:
 
 @pytest.fixture
 async def flagged(database: Database, made: Made) -> AsyncIterator[Gateway]:
-    gateway = Gateway(database, load_shop(), flags=Flags([made]))
+    gateway = Gateway(database, load_shop(), flags=made_flags(made))
     await gateway.prepare()
     await gateway.hub.start()
     async with gateway.flags.following():
         yield gateway
     await gateway.hub.stop()
+    await end_threads()
 
 
 async def ann(gateway: Gateway, plan: str = "pro") -> str:
@@ -106,6 +110,41 @@ async def test_a_provider_that_fails_does_not_fail_the_query(flagged: Gateway, m
     (found,) = (await flagged.ask(FLAGS, token, keys=["theme"]))["me"]["flags"]
     assert (found["value"], found["errorCode"]) == (None, "GENERAL")
     assert found["because"] == "Not decided: made failed (RuntimeError)."
+
+
+async def test_a_provider_that_blocks_holds_up_nobody_else(flagged: Gateway, made: Made) -> None:
+    token, freed = await ann(flagged), threading.Event()
+    longest = 0.0
+
+    async def blocks() -> None:
+        freed.wait(20)
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+
+    made.before, watching = blocks, asyncio.create_task(watch())
+    try:
+        asked = asyncio.create_task(flagged.ask(FLAGS, token, keys=["theme", "plan"]))
+        await asyncio.sleep(0)
+        await flagged.send(track("Product Viewed", 7, userId="ann"))
+        assert (await flagged.ask("{ me { traits } }", token))["me"]["traits"]["plan"] == "pro"
+        found = (await asked)["me"]["flags"]
+        assert [(one["value"], one["errorCode"]) for one in found] == [(None, "GENERAL")] * 2
+        assert found[0]["because"] == "Not decided: made did not answer within 0.25 s."
+        async with asyncio.timeout(PATIENCE):
+            while "made" not in flagged.flags.trouble("main"):  # noqa: ASYNC110 - a thread tells nobody
+                await asyncio.sleep(0.05)
+        (again,) = (await flagged.ask(FLAGS, token, keys=["theme"]))["me"]["flags"]
+        assert again["because"] == "Not decided: made blocks its thread."
+        assert not freed.is_set()
+    finally:
+        freed.set()
+        watching.cancel()
+    assert longest < 10, "the loop stood still meanwhile"
 
 
 # -- live -----------------------------------------------------------------------------------------------------------

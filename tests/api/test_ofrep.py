@@ -18,12 +18,11 @@ from starlette.applications import Starlette
 from gateway.api.ofrep import USER_BURST, ofrep_routes
 from gateway.api.ofrep_events import TICKET_MS
 from gateway.errors import Unavailable
-from gateway.flags import Flags
 from gateway.plugin import FlagReason, FlagResult
 from gateway.store.database import Database
 from tests.api.gateway_api import Gateway, identify, load_shop, track
 from tests.pace import PATIENCE
-from tests.unit.flags.fakes import Made, always, attribute
+from tests.unit.flags.fakes import Made, always, attribute, end_threads, made_flags
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "specs" / "ofrep" / "openapi.yaml"
 PATH = "/ofrep/v1/evaluate/flags"
@@ -75,7 +74,7 @@ class Ofrep:
 
 @pytest.fixture
 async def ofrep(database: Database, made: Made) -> AsyncIterator[Ofrep]:
-    gateway = Gateway(database, load_shop(), flags=Flags([made]))
+    gateway = Gateway(database, load_shop(), flags=made_flags(made))
     await gateway.prepare()
     await gateway.hub.start()
     client = Ofrep(gateway)
@@ -83,6 +82,7 @@ async def ofrep(database: Database, made: Made) -> AsyncIterator[Ofrep]:
         yield client
     await client.client.aclose()
     await gateway.hub.stop()
+    await end_threads()
 
 
 async def ann(ofrep: Ofrep) -> str:

@@ -116,8 +116,10 @@ def context(name: str, **changes: Any) -> Context:
     )
 
 
-def instance(made: type[Connector[Any]] = Recorder, name: str = "sink", config: Config | None = None) -> Instance:
-    return Instance(name, WORKSPACE, made(config or Empty(), context(name)))
+def instance(
+    made: type[Connector[Any]] = Recorder, name: str = "sink", config: Config | None = None, events: Sequence[str] = ()
+) -> Instance:
+    return Instance(name, WORKSPACE, made(config or Empty(), context(name)), frozenset(events))
 
 
 def capable(**changes: Any) -> type[Recorder]:

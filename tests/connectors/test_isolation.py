@@ -36,6 +36,11 @@ class Exits(Recorder):
         raise SystemExit(1)
 
 
+class Cancels(Recorder):
+    async def send(self, items: Sequence[Item]) -> Sequence[ItemResult]:
+        raise asyncio.CancelledError
+
+
 class Hangs(Recorder):
     async def send(self, items: Sequence[Item]) -> Sequence[ItemResult]:
         await asyncio.sleep(3600)
@@ -79,6 +84,13 @@ class OpenRaises(Recorder):
         raise RuntimeError("secret-sesame")
 
 
+class OpenCancels(Recorder):
+    """As an SDK's own timeout may do."""
+
+    async def open(self) -> None:
+        raise asyncio.CancelledError
+
+
 class Leaks(Recorder):
     def __init__(self, config: Empty, context: Context) -> None:
         super().__init__(config, context)
@@ -89,7 +101,7 @@ class Leaks(Recorder):
         return await super().send(items)
 
 
-@pytest.mark.parametrize("bad", [Raises, Exits, Hangs, Lies, OpenRaises])
+@pytest.mark.parametrize("bad", [Raises, Exits, Cancels, Hangs, Lies, OpenRaises, OpenCancels])
 async def test_what_a_bad_connector_does_the_good_one_gets_everything(
     bad: type[Recorder], database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

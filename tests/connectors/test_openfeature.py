@@ -160,10 +160,59 @@ async def test_any_provider_by_its_dotted_path(blocking: bool) -> None:
         assert (await one(provider, "nothing", person())).error == "FLAG_NOT_FOUND"
 
 
-async def test_a_provider_that_is_not_there_refuses_to_open() -> None:
-    provider = OpenFeature(OpenFeatureConfig(provider="nowhere.at.all:Provider"), surroundings())
-    with pytest.raises(PluginError, match=r"nowhere\.at\.all:Provider cannot be used"):
-        await provider.open()
+class Half:
+    """Has some of a provider's methods."""
+
+    def initialize(self, context: object) -> None:
+        raise AssertionError
+
+    def resolve_boolean_details(self, *given: object) -> object:
+        raise AssertionError
+
+
+class Fussy(InMemoryProvider):
+    def __init__(self, url: str) -> None:
+        raise RuntimeError(f"no answer from {url}")
+
+
+def nothing(**given: object) -> str:
+    return "a provider, honestly"
+
+
+def in_memory(flags: dict[str, Any]) -> InMemoryProvider:
+    return InMemoryProvider({key: InMemoryFlag("v", {"v": value}) for key, value in flags.items()})
+
+
+@pytest.mark.parametrize(
+    ("provider", "arguments", "said", "fix"),
+    [
+        ("nowhere.at.all:Provider", {}, "there is no module nowhere", "Install the provider's package"),
+        (f"{__name__}:Halve", {}, "has no Halve", f"Did you mean {__name__}:Half?"),
+        (f"{__name__}:Half", {}, "lacks attach, detach, shutdown, get_metadata, resolve_string", "AbstractProvider"),
+        ("collections:Counter", {}, "is a class that is no OpenFeature provider", "AbstractProvider"),
+        (f"{__name__}:nothing", {}, "gave a str, which is no OpenFeature provider", "let nothing return"),
+        (f"{__name__}:FLAGS", {}, "is a dict, and no class", "Name the class"),
+        (f"{__name__}:Fussy", {"uri": "sesame"}, "does not take these `arguments`", "Correct the keys"),
+        (f"{__name__}:Fussy", {"url": "sesame"}, "raised RuntimeError as it was made", "Correct its `arguments`"),
+    ],
+)
+async def test_what_is_no_provider_is_told_before_it_is_asked_for_flags(
+    provider: str, arguments: dict[str, Any], said: str, fix: str
+) -> None:
+    made = OpenFeature(OpenFeatureConfig(provider=provider, arguments=arguments), surroundings())
+    with pytest.raises(PluginError, match="cannot be used") as refused:
+        await made.open()
+    failure = refused.value.failure
+    assert failure.message.startswith(f"the provider {provider} cannot be used (")
+    assert said in failure.message
+    assert fix in failure.fix
+    assert "sesame" not in failure.message + failure.fix
+
+
+async def test_a_function_may_make_the_provider() -> None:
+    config = OpenFeatureConfig(provider=f"{__name__}:in_memory", arguments={"flags": {"limit": 3}})
+    async with opened(OpenFeature(config, surroundings())) as provider:
+        assert (await one(provider, "limit", person())).value == 3
 
 
 def test_one_of_file_and_provider_is_needed(file: Path) -> None:

@@ -144,6 +144,22 @@ async def test_a_destination_that_is_down_is_probed_by_one_item_and_nothing_is_b
         assert not await stage.dead()
 
 
+async def test_an_address_that_must_not_be_asked_is_told_with_what_to_mend(database: Database) -> None:
+    async with Stage(database, instance(), patience=ENDLESS).running() as stage:
+
+        async def inwards(items: Sequence[Item]) -> Sequence[ItemResult]:
+            await recorder(stage).context.http.request("POST", "http://169.254.169.254/latest/meta-data", json={})
+            raise AssertionError
+
+        recorder(stage).answer = inwards
+        await stage.store(*(event(at, user) for at, user in enumerate(crowd(20))))
+        await until(lambda: stated(stage, "broken"))
+        state = await stage.state()
+    assert state["code"] == "refused"
+    assert "is not a public address" in state["reason"]
+    assert "allow_hosts" in state["hint"]
+
+
 async def test_one_item_that_is_always_answered_503_does_not_break_a_destination_for_good(database: Database) -> None:
     async with Stage(database, instance(capable(partial=False))).running() as stage:
 

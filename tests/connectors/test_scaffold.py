@@ -44,7 +44,10 @@ def test_what_is_written_passes_its_tests_at_once(tmp_path: Path) -> None:
     for kind in KINDS:
         package = tmp_path / f"my_{kind}" / f"gateway_my_{kind}"
         assert "acme" not in (package / "connector.py").read_text().lower()
-        assert f"class My{kind.capitalize()}(" in (package / "connector.py").read_text()
+        source = (package / "connector.py").read_text()
+        assert f"class My{kind.capitalize()}(" in source
+        # Of an address paths are added to, and it may hold no credentials.
+        assert "url: str" not in source
 
 
 def test_nothing_is_overwritten_and_names_are_checked(tmp_path: Path) -> None:

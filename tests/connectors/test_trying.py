@@ -101,3 +101,54 @@ def test_a_body_is_shown_as_far_as_it_can_be(body: bytes, shown: tuple[str, str]
     text, how = readable(body)
     assert (text, how.partition(" bytes")[2]) == (shown[0], shown[1].partition(" bytes")[2])
     assert how.startswith("gzip") == shown[1].startswith("gzip")
+
+
+BROKEN = """
+import time
+from gateway.plugin import Capabilities, Config, Delivered, Destination, Health, Manifest, hookimpl
+
+class Broken(Destination[Config]):
+    manifest = Manifest(name="broken", version="1", brief="Breaks.", test_level="D")
+    Config = Config
+    capabilities = Capabilities()
+    def map(self, message):
+        {map}
+    async def send(self, items):
+        {send}
+    async def check(self):
+        return Health(True)
+
+@hookimpl
+def register_connectors():
+    return [Broken]
+"""
+GOOD = "return {'a': 1}"
+
+
+@pytest.mark.parametrize(
+    ("map_", "send", "said"),
+    [
+        ("raise KeyError('total')", "pass", "Result: map raised KeyError: 'total'"),
+        ("return {'a': object()}", "pass", "Result: the payload holds what is no JSON value: Object of type object"),
+        ("return ['a']", "pass", "Result: map gave a list, which is neither a dict nor Skip."),
+        (GOOD, "raise SystemExit(0)", "Result: send raised SystemExit: 0"),
+        (GOOD, "return ['fine']", "Result: list, which is no result"),
+        (GOOD, "time.sleep(3)", "No result within 0.2 s: it waits without `await`, and blocks its thread."),
+        ("time.sleep(3)", "pass", "No result within 0.2 s: it waits without `await`, and blocks its thread."),
+    ],
+)
+def test_a_connector_that_is_not_right_yet_is_told_what_is_wrong(
+    map_: str, send: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "broken.py").write_text(BROKEN.format(map=map_, send=send))
+    (tmp_path / "gateway.toml").write_text('plugins_dir = "plugins"\n[connectors.broken]\n')
+    monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "gateway.toml"))
+    monkeypatch.chdir(tmp_path)
+    if "sleep" in map_ + send:
+        monkeypatch.setattr("gateway.cli.trying._SECONDS", 0.2)
+        monkeypatch.setattr("gateway.cli.trying._ENDING_SECONDS", 0.2)
+    done = tried("broken")
+    assert done.exit_code == 1, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert said in done.output

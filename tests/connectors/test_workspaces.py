@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from gateway.access.keys import KeyRing
 from gateway.app.building import open_gateway
+from gateway.cli.main import commands
 from gateway.clock import ServerClock
 from gateway.configuration import Tables
 from gateway.errors import PluginError
@@ -28,7 +32,11 @@ def plugged(tables: Tables) -> Plugged:
 def given(monkeypatch: pytest.MonkeyPatch) -> Tables:
     monkeypatch.setenv("HOOK_SECRET", "whsec_" + "YWFh" * 8)
     table: dict[str, Any] = {"use": "webhook", "url": "https://a.example", "secret": "env:HOOK_SECRET"}
-    values = {"here": table, "near": {**table, "workspace": "shpo"}, "far": {**table, "workspace": "elsewhere"}}
+    values = {
+        "here": {**table, "events": ["Order Completed"]},
+        "near": {**table, "workspace": "shpo"},
+        "far": {**table, "workspace": "elsewhere"},
+    }
     return Tables(values, {("near", "workspace"): "gateway.toml:7"})
 
 
@@ -60,6 +68,7 @@ async def test_a_start_leaves_it_out_and_a_strict_one_refuses(
     }
     async with open_gateway(Settings(connectors=given, **settings), serves=True) as gateway:
         assert list(gateway.connectors.instances) == ["here"]
+        assert gateway.connectors.instances["here"].events == {"Order Completed"}
         assert [one.name for one in gateway.connectors.plugged.instances if one.failure] == ["near", "far"]
         ready = " ".join(gateway.watch.plugins)
         assert "near.workspace: there is no workspace 'shpo'" in ready
@@ -67,3 +76,34 @@ async def test_a_start_leaves_it_out_and_a_strict_one_refuses(
     with pytest.raises(PluginError, match="no workspace 'shpo'"):
         async with open_gateway(Settings(connectors=given, strict_plugins=True, **settings), serves=True):
             pass
+
+
+async def test_plugin_check_and_doctor_say_it_before_a_start(
+    given: Tables, mongo_uri: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await KeyRing(Keys(database), ServerClock()).create_write_key("main", "web")
+    lines = [
+        f"[connectors.{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in given.values.items()
+    ]
+    (tmp_path / "gateway.toml").write_text("".join(lines))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GATEWAY_CONFIG", "")
+    monkeypatch.setenv("GATEWAY_MONGO_URI", mongo_uri)
+    monkeypatch.setenv("GATEWAY_DATABASE", database.name)
+    done = await asyncio.to_thread(CliRunner().invoke, commands, ["plugin", "check"])
+    assert done.exit_code == 2
+    assert "near.workspace: there is no workspace 'shpo'." in done.output
+    assert "far.workspace: there is no workspace 'elsewhere'." in done.output
+    assert "configure here" not in done.output
+    one = await asyncio.to_thread(CliRunner().invoke, commands, ["plugin", "check", "here"])
+    assert one.exit_code == 0
+    found = await asyncio.to_thread(CliRunner().invoke, commands, ["doctor"])
+    assert "gateway.toml:" in found.output
+    assert "there is no workspace 'shpo'" in found.output
+    assert "There are: main." in found.output
+
+    monkeypatch.setenv("GATEWAY_MONGO_URI", "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200")
+    done = await asyncio.to_thread(CliRunner().invoke, commands, ["plugin", "check"])
+    assert done.exit_code == 0  # nobody knows
+    assert "workspaces were not compared" in done.output

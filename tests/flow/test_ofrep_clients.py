@@ -13,12 +13,11 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, FlagNotFoundError, OpenFeatureError, TargetingKeyMissingError
 from openfeature.flag_evaluation import Reason
 
-from gateway.flags import Flags
 from tests.flow.people import person
 from tests.flow.projects import PEERS, Program, finished, needs_node, running_program
 from tests.flow.served import Served, serve
 from tests.pace import PATIENCE
-from tests.unit.flags.fakes import Made, always, attribute
+from tests.unit.flags.fakes import Made, always, attribute, end_threads, made_flags
 
 TRAITS = {"theme": "dark", "banner": True}
 
@@ -36,11 +35,12 @@ def made() -> Made:
 
 @pytest.fixture
 async def served(mongo_uri: str, made: Made) -> AsyncIterator[Served]:
-    async with serve(mongo_uri, flags=Flags([made])) as one:
+    async with serve(mongo_uri, flags=made_flags(made)) as one:
         body = {"userId": "ada", "traits": TRAITS}
         assert (await one.client.post("/v1/identify", json=body, headers=one.write)).status_code == 200
         await person(one, "ada", 1)
         yield one
+    await end_threads()
 
 
 async def token(served: Served) -> str:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from gateway_launchdarkly.connector import LaunchDarkly, LaunchDarklyConfig
 from gateway_openfeature.connector import OpenFeature, OpenFeatureConfig
 from gateway_unleash.connector import Unleash, UnleashConfig
 
+from gateway.connectors.instances import Instance
 from gateway.flags import Flags, known_subject
 from gateway.model.identity import Identity
 from gateway.model.journey import Journey, JourneyStatus, StageVisit, UserState
 from gateway.plugin import FlagProvider
 from tests.connectors import test_launchdarkly, test_unleash
-from tests.connectors.surroundings import held_up, opened, surroundings
+from tests.connectors.surroundings import held_up, surroundings
+from tests.pace import PATIENCE
 from tests.scale.measuring import say
 
 SECONDS = 2.0
@@ -58,9 +61,15 @@ def user(number: int) -> UserState:
 
 @asynccontextmanager
 async def flags_of(make: Callable[[Path], FlagProvider[Any]], file: Path) -> AsyncIterator[tuple[Flags, float]]:
-    async with opened(make(file)) as provider:
-        held = await held_up(provider, known_subject(user(0), [Identity("userId", "u")], {}, 0).context)
-        yield Flags([provider]), held
+    provider = make(file)
+    instance = Instance(provider.context.instance, provider.context.workspace, provider)
+    try:
+        await instance.open()
+        context = known_subject(user(0), [Identity("userId", "u")], {}, 0).context
+        held = await instance.thread.call(partial(held_up, provider, context), PATIENCE)
+        yield Flags([instance]), held
+    finally:
+        await instance.close()
 
 
 @pytest.mark.parametrize("make", [openfeature, launchdarkly, unleash])
@@ -73,7 +82,7 @@ async def test_evaluations(
             ("users a second, one flag each", f"{one:,.0f}"),
             (f"users a second, {FLAGS} flags each", f"{many:,.0f}"),
             (f"flags a second, {FLAGS} at a time", f"{many * FLAGS:,.0f}"),
-            (f"longest the loop stood still for {FLAGS} flags, ms", f"{held * 1000:.1f}"),
+            (f"longest its thread's loop stood still for {FLAGS} flags, ms", f"{held * 1000:.1f}"),
         ]
         say(capsys, f"Flags decided in process: {make.__name__}", rows)
 

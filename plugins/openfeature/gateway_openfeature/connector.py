@@ -26,6 +26,7 @@ from gateway.plugin import (
     PluginError,
     PluginFailure,
 )
+from gateway_openfeature.making import NotMade, make
 
 _NAME, _VERSION = "openfeature", "1.0.0"
 #: So many flags are evaluated before others get their turn.
@@ -45,7 +46,7 @@ class OpenFeatureConfig(Config):
     )
     poll_seconds: float = Field(default=1.0, ge=0.1, le=60, description="How often the file is looked at.")
     provider: str | None = Field(
-        default=None, pattern=r"^[\w.]+:\w+$", description="Another provider, as `package.module:Class`."
+        default=None, pattern=r"^[\w.]+:\w+$", description="Another provider, as `package.module:Class`, or a function."
     )
     arguments: dict[str, Any] = Field(default_factory=dict, description="What its class is called with.")
     flags: dict[str, FlagType] = Field(
@@ -141,9 +142,7 @@ class OpenFeature(FlagProvider[OpenFeatureConfig]):
                 offline_flag_source_path=str(self.config.file),
                 deadline_ms=int(self.config.poll_seconds * 1000),
             )
-        module, _, name = str(self.config.provider).partition(":")
-        made: FeatureProvider = getattr(import_module(module), name)(**self.config.arguments)
-        return made
+        return make(str(self.config.provider), self.config.arguments)
 
     def _heard(self, _: FeatureProvider, event: ProviderEvent, details: ProviderEventDetails) -> None:
         """From the provider's own threads."""
@@ -201,15 +200,18 @@ class OpenFeature(FlagProvider[OpenFeatureConfig]):
 
     def _failed(self, error: Exception) -> PluginError:
         what = f"the file {self.config.file}" if self.config.file else f"the provider {self.config.provider}"
-        cause = error.__cause__ or error
+        fix = "Check that the file holds flagd's flag definitions, or the provider's class and `arguments`."
+        why = type(error.__cause__ or error).__name__
+        if isinstance(error, NotMade):
+            why, fix = str(error), error.fix
         return PluginError(
             PluginFailure(
                 plugin=_NAME,
                 version=_VERSION,
                 operation="open",
                 category="config",
-                message=f"{what} cannot be used ({type(cause).__name__})",
-                fix="Check that the file holds flagd's flag definitions, or the provider's class and `arguments`.",
+                message=f"{what} cannot be used ({why})",
+                fix=fix,
             )
         )
 

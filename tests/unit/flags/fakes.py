@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
+from gateway.connectors.instances import Instance
+from gateway.flags import Flags
+from gateway.flags.deciding import DEADLINE_SECONDS
 from gateway.plugin import Config, FlagChanges, FlagContext, FlagProvider, FlagReason, FlagResult, Health, Manifest
 from tests.connectors.surroundings import surroundings
 
 Rule = Callable[[FlagContext], Any]
+_instances: list[Instance] = []
 
 
 class Made(FlagProvider[Config]):
@@ -45,6 +49,23 @@ class Made(FlagProvider[Config]):
             return FlagResult(key, reason=FlagReason.ERROR, error="FLAG_NOT_FOUND")
         value = self.rules[key](context)
         return value if isinstance(value, FlagResult) else FlagResult(key, value, "v", FlagReason.TARGETING_MATCH)
+
+
+def made_flags(*providers: Made, deadline_seconds: float = DEADLINE_SECONDS) -> Flags:
+    """Flags of these, each in a thread of its own as in a gateway; `end_threads` ends them."""
+    return Flags([instance_of(one) for one in providers], deadline_seconds=deadline_seconds)
+
+
+def instance_of(provider: FlagProvider[Any]) -> Instance:
+    instance = Instance(provider.context.instance, provider.context.workspace, provider)
+    _instances.append(instance)
+    return instance
+
+
+async def end_threads() -> None:
+    """End the threads of all that was made."""
+    while _instances:
+        await _instances.pop().close()
 
 
 def always(value: Any) -> Rule:

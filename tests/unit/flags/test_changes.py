@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import InvalidInput
-from gateway.flags import Changes, FlagChange, Flags, Lost
+from gateway.flags import Changes, FlagChange, Lost
 from gateway.flags.changes import KEPT
 from gateway.plugin import FlagChanges
 from tests.pace import PATIENCE
-from tests.unit.flags.fakes import Made, always
+from tests.unit.flags.fakes import Made, always, made_flags
 
 
 async def heard(listening: AsyncIterator[FlagChange]) -> FlagChange:
@@ -78,7 +78,7 @@ async def test_providers_are_followed_and_heard_again_after_they_fail(monkeypatc
             yield keys
 
     made.changes = failing  # type: ignore[method-assign]
-    flags = Flags([made])
+    flags = made_flags(made)
     listening = flags.changes.listen("main")
     await heard(listening)
     async with flags.following():
