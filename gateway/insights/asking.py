@@ -8,22 +8,23 @@ change it: an event, a merge, a split, an erasure, a word about consent.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 
 from gateway.clock import Clock
-from gateway.contract import Condition, Contract, EventRule, Segment
+from gateway.contract import Condition, EventRule, Segment
 from gateway.contract.rules import kind_of
-from gateway.contract.shape import closest
 from gateway.errors import InvalidInput
+from gateway.insights.columnar.engine import within
 from gateway.insights.columnar.scan import Scanned, Scans, Version
 from gateway.insights.columnar.selecting import Column, Scalar, Selection
 from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.filtering import Filters
 from gateway.insights.kernels.events import NONE, Events, Floats, Ints, Longs, by_gap, distinct
+from gateway.insights.vocabulary import Vocabulary
 from gateway.model.scope import Scope
 from gateway.store.database import Database
 from gateway.store.known import Known
@@ -157,6 +158,7 @@ class Questions:
         self._known = known
         self._users = users
         self._clock = clock
+        self.vocabulary = Vocabulary(known, users)
         self._remembered: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
 
     @classmethod
@@ -191,9 +193,19 @@ class Questions:
         InvalidInput, TooLarge, and Unavailable when it takes too long or too many wait.
         """
         place = (scope.workspace, key)
-        if (known := await self._again(scope, place)) is not None:
-            return cast("Answer[T]", known)
-        began, as_of = self._clock.monotonic(), self._clock.now()
+        async with within(self.scans.limits.seconds):
+            if (known := await self._again(scope, place)) is not None:
+                return cast("Answer[T]", known)
+            return await self._anew(scope, place, reading, work)
+
+    async def _anew(
+        self,
+        scope: Scope,
+        place: tuple[str, str],
+        reading: Callable[[int], Reading],
+        work: Callable[[Gathered, int], T],
+    ) -> Answer[T]:
+        as_of = self._clock.now()
         denying = (await self._measures.denying(scope)).users
         wanted = reading(as_of)
         start, end = wanted.between
@@ -212,8 +224,7 @@ class Questions:
                 gathered = replace(gathered, among=scanned.users.codes(members))
             return gathered, work(gathered, as_of)
 
-        left = max(0.001, self.scans.limits.seconds - (self._clock.monotonic() - began))
-        gathered, found = await self.scans.engine.run(worked, seconds=left)
+        gathered, found = await self.scans.engine.run(worked)
         answer = Answer(found, as_of, len(scanned), gathered.names, gathered.values, gathered.users)
         self._remember(place, _Remembered(answer, scanned.version, denying, wanted.segment, members))
         return answer
@@ -277,58 +288,6 @@ class Questions:
         for start in range(0, len(users), _AT_ONCE):
             found |= await self._users.traits(scope, users[start : start + _AT_ONCE], path)
         return found
-
-    # -- words -------------------------------------------------------------------------------------------------
-
-    async def check(
-        self,
-        scope: Scope,
-        contract: Contract,
-        rules: Sequence[tuple[str, EventRule]],
-        properties: Collection[tuple[str, str]] = (),
-    ) -> None:
-        """Whether there are such events and such properties of them: planned, or stored. `rules` come with the path of
-        their argument; `properties`, as (argument, path), must be known of one of these events.
-
-        Raises InvalidInput with what was probably meant.
-        """
-        names = await self._known.names(scope.workspace)
-        planned = {one.name for one in contract.events.values()}
-        for argument, rule in rules:
-            if rule.event not in planned and rule.event not in names:
-                raise _unknown(f"There is no event {rule.event!r}.", rule.event, {*planned, *names}, argument)
-        for argument, rule in rules:
-            for condition in rule.where:
-                await self.check_property(scope, contract, [rule.event], condition.property, f"{argument}.where")
-        events = list(dict.fromkeys(rule.event for _, rule in rules)) or names
-        for argument, path in properties:
-            await self.check_property(scope, contract, events, path, argument)
-
-    async def check_property(
-        self, scope: Scope, contract: Contract, events: Sequence[str], path: str, argument: str
-    ) -> None:
-        """Whether one of these events (none named: of all) has the property. Raises InvalidInput as `check` does."""
-        events = events or await self._known.names(scope.workspace)
-        known = {one.key for event in contract.events.values() if event.name in events for one in event.properties}
-        if path.partition(".")[0] in known:
-            return
-        for event in events:
-            known |= await self._known.properties(scope.workspace, event)
-            if path in known:
-                return
-        for event in events:
-            if await self._known.occurs(scope.workspace, event, path):
-                return
-        said = f"{events[0]!r} has" if len(events) == 1 else "None of the events has"
-        no = "no" if len(events) == 1 else "a"
-        raise _unknown(f"{said} {no} property {path!r}.", path, known, argument)
-
-
-def _unknown(message: str, word: str, known: Collection[str], argument: str) -> InvalidInput:
-    meant = closest(word, sorted(known))
-    some = ", ".join(sorted(known)[:20]) or "none yet"
-    hint = f"Did you mean {meant!r}?" if meant else f"Known: {some}."
-    return InvalidInput(message, hint=hint, path=argument)
 
 
 # -- in a worker thread -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 from gateway.clock import Clock
 from gateway.errors import TooLarge, Unavailable
 from gateway.insights.columnar import selecting
-from gateway.insights.columnar.engine import Connection, Engine, MissingPart
+from gateway.insights.columnar.engine import Connection, Engine, MissingPart, Queue, within
 from gateway.insights.columnar.folder import Folder, PartsElsewhere
 from gateway.insights.columnar.selecting import Array, Rows, Scalar, Selection
 from gateway.insights.columnar.users import Codes, Directory, Users
@@ -106,6 +106,8 @@ class Scans:
     directory: Directory
     clock: Clock
     limits: Limits = field(default_factory=Limits)
+    #: For questions that MongoDB alone answers: what they read lies in this process's memory.
+    reads: Queue = field(default_factory=lambda: Queue(2, 64))
 
     async def version(self, scope: Scope) -> Version:
         """What a scan would see now: together with a definition's hash the key of a cached result."""
@@ -119,18 +121,17 @@ class Scans:
         Raises TooLarge for a question about too much, Unavailable when it takes too long or too many wait, and
         PartsElsewhere where this process does not see the parts. It ends when its task is cancelled.
         """
-        deadline = self.clock.monotonic() + self.limits.seconds
-        for last in range(_TRIES - 1, -1, -1):
-            try:
-                return await self._scan(scope, selection, deadline, among)
-            except MissingPart as error:
-                if not last:
-                    raise Unavailable(error.message, hint="`journey-gateway doctor` says what is wrong.") from error
+        # All of it counts: what is read from MongoDB, and who is whose, which the first question has to wait for.
+        async with within(self.limits.seconds):
+            for last in range(_TRIES - 1, -1, -1):
+                try:
+                    return await self._scan(scope, selection, among)
+                except MissingPart as error:
+                    if not last:
+                        raise Unavailable(error.message, hint="`journey-gateway doctor` says what is wrong.") from error
         raise AssertionError("unreachable")
 
-    async def _scan(
-        self, scope: Scope, selection: Selection, deadline: float, among: Collection[str] | None
-    ) -> Scanned:
+    async def _scan(self, scope: Scope, selection: Selection, among: Collection[str] | None) -> Scanned:
         workspace = scope.workspace
         manifest = await Manifests(self.database).read(workspace)
         heads, floors = await ColumnarRows(self.database).heads_and_floors()
@@ -140,7 +141,8 @@ class Scans:
             parts = await self._parts(manifest, selection)
             tail = await self._tail(workspace, manifest.current, heads, selection)
         else:
-            tail = await self._stored(workspace, selection)
+            async with self.reads.turn(None):
+                tail = await self._stored(workspace, selection)
         # Behind the events, so that nobody's identity is missing; before the work, so that it stays one moment.
         users = await self.directory.users(workspace)
         denying = users.codes((await Measures(self.database).denying(scope)).users)
@@ -155,8 +157,7 @@ class Scans:
             denying=denying,
             among=None if among is None else users.codes(among),
         )
-        left = max(0.001, deadline - self.clock.monotonic())
-        scanned = await self.engine.run(work, seconds=left)
+        scanned = await self.engine.run(work)
         return replace(scanned, version=Version(manifest.head.current, manifest.head.version, heads))
 
     def _usable(self, manifest: Manifest, floors: Positions) -> bool:
@@ -182,7 +183,7 @@ class Scans:
         if chosen:
             folder = self.folder
             assert folder is not None
-            name = await self.engine.run(lambda _: folder.name(make=False), seconds=self.limits.seconds)
+            name = await self.engine.run(lambda _: folder.name(make=False))
             if name != manifest.head.store:
                 raise PartsElsewhere(
                     "This gateway does not see the parts of the columnar projection.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -33,6 +34,8 @@ _IDLE_SECONDS = 600.0
 _WAIT_SECONDS = 10.0
 _LOAD_SECONDS = 300.0
 _AGAIN_SECONDS = 0.5
+#: While nobody waits, what changed is looked at only so often: enough that a question has little to catch up with.
+_REST_SECONDS = 5.0
 
 
 def _no_whos() -> Whos:
@@ -155,6 +158,8 @@ class _Followed:
         self._moved = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._asked = 0.0
+        self._waiting = 0
+        self._called = asyncio.Event()
         self._turn = asyncio.Lock()
         self._stopping = False
 
@@ -164,11 +169,15 @@ class _Followed:
         wanted = await self._keys.now()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._follow())
+        self._waiting += 1
+        self._called.set()
         try:
             async with asyncio.timeout(_WAIT_SECONDS if self._table is not None else _LOAD_SECONDS), self._moved:
                 await self._moved.wait_for(lambda: self._reached is not None and self._reached >= wanted)
         except TimeoutError:
             raise Unavailable("Who is whose cannot be followed now.", hint="Ask again in a moment.") from None
+        finally:
+            self._waiting -= 1
         async with self._turn:
             await self._look_at_suppressed()
             assert self._table is not None
@@ -177,6 +186,7 @@ class _Followed:
     async def stop(self) -> None:
         # Not by cancelling: a driver in the middle of a read may swallow that and go on.
         self._stopping = True
+        self._called.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -220,6 +230,7 @@ class _Followed:
         assert since is not None
         async with self._keys.changes(since) as stream:
             while self._wanted():
+                self._called.clear()
                 # Read before the stream is asked: if it has nothing then, we have come so far.
                 position = await self._keys.settled()
                 changes = await stream.next_batch(1_000)
@@ -231,6 +242,16 @@ class _Followed:
                     # More of that very time may follow.
                     self._reached = _before(changes[-1]["clusterTime"]) if changes else position
                     self._moved.notify_all()
+                if not changes:
+                    await self._rest()
+
+    async def _rest(self) -> None:
+        """Until somebody asks, or it is time to catch up. Who asks meanwhile is not kept waiting."""
+        await asyncio.sleep(0)  # those who have what they waited for go first
+        if not self._waiting:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REST_SECONDS):
+                    await self._called.wait()
 
 
 class Directory:
