@@ -254,6 +254,10 @@ class Questions:
         while sum(max(1_000, each.answer.rows) for each in self._remembered.values()) > _REMEMBERED_ROWS:
             self._remembered.popitem(last=False)
 
+    def forget(self) -> None:
+        """Remember no answer of before."""
+        self._remembered.clear()
+
     async def denying(self, scope: Scope) -> frozenset[str]:
         """The ids of the users who deny to be counted now."""
         return (await self._measures.denying(scope)).users
