@@ -93,7 +93,8 @@ def _rows(shop: Shop, first: int, count: int) -> str:
             FROM (SELECT range AS i FROM range({first}, {first + count}))),
         named AS (SELECT i, began, n, list_filter([{names}], lambda one: one IS NOT NULL) AS names FROM sessions),
         told AS (SELECT i, began, n, unnest(names) AS name, generate_subscripts(names, 1) AS k FROM named),
-        drawn AS (SELECT *, (hash(i * 131 + k) % 1000003)::BIGINT AS h, (hash(i * 17 + k * 7) % 1000003) / 1000003.0 AS u FROM told)
+        drawn AS (SELECT *, (hash(i * 131 + k) % 1000003)::BIGINT AS h,
+            (hash(i * 17 + k * 7) % 1000003) / 1000003.0 AS u FROM told)
         SELECT name, p.who AS who, (began + k * 60000 + (u * 50000)::BIGINT)::BIGINT AS at_ms,
             ({shop.start} * 4096 + i * 32 + k)::BIGINT AS seq, unhex(md5((i * 32 + k)::VARCHAR)) AS id, p.sk AS sk,
             'track' AS type, (began + k * 60000 + 60000)::BIGINT AS received_ms,
@@ -154,8 +155,7 @@ async def _roll_up(database: Database, folder: Folder, engine: Engine, workspace
 
     def counted(cursor: Connection) -> list[tuple[str, int, int]]:
         query = "SELECT name, at_ms // $size * $size, count(*) FROM read_parquet($files) GROUP BY ALL"
-        quarters = cursor.execute(query, {"size": CELL_MS, "files": paths}).fetchall()
-        return quarters
+        return cursor.execute(query, {"size": CELL_MS, "files": paths}).fetchall()
 
     quarters = await engine.run(counted)
     days: dict[tuple[str, int], int] = {}
@@ -167,8 +167,13 @@ async def _roll_up(database: Database, folder: Folder, engine: Engine, workspace
     rows = [
         {
             "_id": digest(workspace, kind, name, "", str(start), "0"),
-            "workspace": workspace, "kind": kind, "key": name, "definition": "", "start": start,
-            "lane": 0, "count": count,
+            "workspace": workspace,
+            "kind": kind,
+            "key": name,
+            "definition": "",
+            "start": start,
+            "lane": 0,
+            "count": count,
         }
         for kind, name, start, count in cells
     ]
@@ -205,10 +210,27 @@ def _document(workspace: str, row: tuple[Any, ...]) -> Document:
     name, at, seq, key, sk, received, platform, device, country, properties = row
     return {
         "_id": key,
-        "workspace": workspace, "source": "web", "messageId": key.hex(), "type": "track", "name": name,
-        "userId": sk.partition(":")[2], "anonymousId": None, "previousId": None, "groupId": None, "sk": sk,
-        "at": at, "seq": seq, "receivedAt": received, "sentAt": None, "originalTimestamp": at, "timestamp": at,
-        "properties": orjson.loads(properties), "traits": {}, "context": {}, "extra": {},
+        "workspace": workspace,
+        "source": "web",
+        "messageId": key.hex(),
+        "type": "track",
+        "name": name,
+        "userId": sk.partition(":")[2],
+        "anonymousId": None,
+        "previousId": None,
+        "groupId": None,
+        "sk": sk,
+        "at": at,
+        "seq": seq,
+        "receivedAt": received,
+        "sentAt": None,
+        "originalTimestamp": at,
+        "timestamp": at,
+        "properties": orjson.loads(properties),
+        "traits": {},
+        "context": {},
+        "extra": {},
         "client": {"platform": platform, "device": device, "country": country},
-        "hash": key, "flags": [],
+        "hash": key,
+        "flags": [],
     }

@@ -7,6 +7,7 @@ change it: an event, a merge, a split, an erasure, a word about consent.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -233,9 +234,10 @@ class Questions:
         known = self._remembered.get(place)
         if known is None or not 0 <= self._clock.now() - known.answer.as_of < REMEMBERED_MS:
             return None
-        users = await self.scans.directory.users(scope.workspace)
-        same = users is known.answer.users and await self.scans.version(scope) == known.version
-        if not same or (await self._measures.denying(scope)).users != known.denying:
+        users, version, denying = await asyncio.gather(
+            self.scans.directory.users(scope.workspace), self.scans.version(scope), self._measures.denying(scope)
+        )
+        if users is not known.answer.users or version != known.version or denying.users != known.denying:
             return None
         if known.segment is not None and await self.members(scope, known.segment) != known.members:
             return None

@@ -1,5 +1,5 @@
-"""The questions of `test_numbers` as a good engineer asks them of others: ClickHouse (in process, through chdb) or DuckDB
-over the same Parquet files, and MongoDB's aggregation over the stored events.
+"""The questions of `test_numbers` as a good engineer asks them of others: ClickHouse (in process, through chdb) or
+DuckDB over the same Parquet files, and MongoDB's aggregation over the stored events.
 
 Each gives its answer in the same plain form as ours, so that they can be compared: a funnel as users by step, retention
 as {(cohort, week): users}, paths as {names: paths}, a trend as {(day, value): users}.

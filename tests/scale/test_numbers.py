@@ -1,7 +1,7 @@
 """The numbers end to end: a made-up shop in parts and in MongoDB, asked over HTTP, beside ClickHouse and MongoDB.
 
-BENCH_EVENTS says how many events there are (1,000,000; ten million take some 4 GB and minutes), BENCH_STORED how many of
-them MongoDB has (at most a million of them). MongoDB's own answers are timed only where it has all. Where chdb is
+BENCH_EVENTS says how many events there are (a million, unless ten are asked for), BENCH_STORED how many of them MongoDB
+has (at most a million, unless more are asked for). MongoDB's own answers are timed only where it has all. Where chdb is
 installed, ClickHouse answers beside, from a table of its own; otherwise DuckDB does, in plain SQL over the same files.
 Every answer is compared with ours before it is timed.
 """

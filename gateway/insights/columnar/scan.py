@@ -7,6 +7,7 @@ is read from MongoDB, within a limit.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -111,8 +112,9 @@ class Scans:
 
     async def version(self, scope: Scope) -> Version:
         """What a scan would see now: together with a definition's hash the key of a cached result."""
-        head = await Manifests(self.database).head(scope.workspace)
-        heads, _ = await ColumnarRows(self.database).heads_and_floors()
+        head, (heads, _) = await asyncio.gather(
+            Manifests(self.database).head(scope.workspace), ColumnarRows(self.database).heads_and_floors()
+        )
         return Version(head.current, head.version, heads)
 
     async def scan(self, scope: Scope, selection: Selection, among: Collection[str] | None = None) -> Scanned:
