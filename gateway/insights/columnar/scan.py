@@ -284,10 +284,11 @@ def in_order(user: Codes, at: Array, seq: Array) -> Array:
         return np.empty(0, np.int64)
     first, last = int(at.min()), int(at.max())
     bits = max(1, (last - first).bit_length())
-    if bits + 32 > 63:
+    if bits + (int(user.max()) + 1).bit_length() > 63:
         return np.lexsort((seq, at, user))
     packed = (user.astype(np.int64) + 1) << bits | (at - first)
-    order = np.argsort(packed)
+    # Parts are in the order of name, identity and time: runs, which this merges, where another sort begins from nothing.
+    order = np.argsort(packed, kind="stable")
     packed = packed[order]
     same = packed[1:] == packed[:-1]
     if same.any():
