@@ -59,7 +59,8 @@ _PROPERTIES = """CASE
     WHEN name LIKE 'Promotion %' THEN {placement: ['top', 'side'][1 + h % 2], promotion_id: 'p' || h % 40}::JSON
     WHEN name LIKE 'Product %' THEN {product_id: 'sku-' || h % 5000, category: 'category ' || h % 24,
         price: floor(10000 * u) / 100}::JSON
-    WHEN name = 'Page Left' THEN {path: '/p/' || h % 200, engaged_time: floor(180 * u * u)}::JSON
+    WHEN name = 'Page Left' THEN {path: '/p/' || h % 200, engaged_time: floor(180 * u * u),
+        view: 'v' || (i * 32 + k) % 1000000}::JSON
     ELSE {path: '/p/' || h % 200}::JSON END"""  # noqa: E501 - a table
 
 

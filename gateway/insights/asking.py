@@ -8,10 +8,11 @@ change it: an event, a merge, a split, an erasure, a word about consent.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Generic, Literal, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -20,11 +21,12 @@ from gateway.contract import Condition, EventRule, Segment
 from gateway.contract.rules import kind_of
 from gateway.errors import InvalidInput
 from gateway.insights.columnar.engine import within
-from gateway.insights.columnar.scan import Scanned, Scans, Version
+from gateway.insights.columnar.scan import Scanned, Scans
 from gateway.insights.columnar.selecting import Column, Scalar, Selection
 from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.filtering import Filters
 from gateway.insights.kernels.events import NONE, Events, Floats, Ints, Longs, by_gap, distinct
+from gateway.insights.remembering import Memory, Remembered, bytes_of
 from gateway.insights.vocabulary import Vocabulary
 from gateway.model.scope import Scope
 from gateway.store.database import Database
@@ -40,7 +42,6 @@ K = TypeVar("K")
 MOST_RULES = 60
 #: An answer is given again for so long, so that what changes with time alone (`open`, `complete`) is not older.
 REMEMBERED_MS = 60_000
-_REMEMBERED_ROWS = 4_000_000
 _DENSE = 1 << 16
 _AT_ONCE = 5_000
 
@@ -121,16 +122,6 @@ class Answer(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
-    answer: Answer[Any]
-    version: Version
-    denying: frozenset[str]
-    #: The segment that it is about, and who was in it.
-    segment: str | None = None
-    members: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Then:
     """A clock that stands at a moment (ms), but for how long things take."""
 
@@ -160,7 +151,9 @@ class Questions:
         self._users = users
         self._clock = clock
         self.vocabulary = Vocabulary(known, users)
-        self._remembered: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
+        self._memory = Memory()
+        self._order = count()
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
     def of(cls, scans: Scans, database: Database, clock: Clock) -> Questions:
@@ -193,8 +186,13 @@ class Questions:
         get the moment (ms) as of which they answer; nothing later is read. `work` runs in a thread. Raises
         InvalidInput, TooLarge, and Unavailable when it takes too long or too many wait.
         """
-        place = (scope.workspace, key)
-        async with within(self.scans.limits.seconds):
+        place, asked = (scope.workspace, key), next(self._order)
+        # Many who ask the same at the same time are answered together: whoever waited takes what began to be worked
+        # out after they had asked.
+        async with within(self.scans.limits.seconds), self._turns.setdefault(place, asyncio.Lock()):
+            latest = self._memory.get(place)
+            if latest is not None and latest.began > asked:
+                return cast("Answer[T]", latest.answer)
             if (known := await self._again(scope, place)) is not None:
                 return cast("Answer[T]", known)
             return await self._anew(scope, place, reading, work)
@@ -206,7 +204,7 @@ class Questions:
         reading: Callable[[int], Reading],
         work: Callable[[Gathered, int], T],
     ) -> Answer[T]:
-        as_of = self._clock.now()
+        began, as_of = next(self._order), self._clock.now()
         denying = (await self._measures.denying(scope)).users
         wanted = reading(as_of)
         start, end = wanted.between
@@ -227,38 +225,38 @@ class Questions:
 
         gathered, found = await self.scans.engine.run(worked)
         answer = Answer(found, as_of, len(scanned), gathered.names, gathered.values, gathered.users)
-        self._remember(place, _Remembered(answer, scanned.version, denying, wanted.segment, members))
+        # Traits change with what comes under other names, and so do sessions.
+        traits_count = bool(of_users) or traits is not None
+        whatever = traits_count or wanted.others or wanted.sessions or not wanted.rules
+        names = None if whatever else frozenset(scanned.names)
+        one = Remembered(answer, scanned.version, denying, names, began, wanted.segment, members, bytes_of(found))
+        self._memory.keep(place, one)
         return answer
 
     async def _again(self, scope: Scope, place: tuple[str, str]) -> Answer[Any] | None:
-        known = self._remembered.get(place)
+        known = self._memory.get(place)
         if known is None or not 0 <= self._clock.now() - known.answer.as_of < REMEMBERED_MS:
             return None
         users, version, denying = await asyncio.gather(
             self.scans.directory.users(scope.workspace), self.scans.version(scope), self._measures.denying(scope)
         )
-        if users is not known.answer.users or version != known.version or denying.users != known.denying:
+        if users.moves != known.answer.users.moves or denying.users != known.denying:
+            return None
+        if not await self.scans.same(scope, known.version, version, known.names):
             return None
         if known.segment is not None and await self.members(scope, known.segment) != known.members:
             return None
-        return known.answer
+        self._memory.keep(place, replace(known, version=version))
+        return cast("Answer[Any]", known.answer)
 
     async def members(self, scope: Scope, segment: str) -> frozenset[str]:
         """The ids of the users who are in a segment as they were folded last: for `Scans.scan`, and whoever else counts
         only them. Raises Unavailable when that takes too long."""
         return frozenset(await self._users.ids_in_segment(scope, segment))
 
-    def _remember(self, place: tuple[str, str], one: _Remembered) -> None:
-        self._remembered.pop(place, None)
-        if one.answer.rows <= _REMEMBERED_ROWS // 2:
-            self._remembered[place] = one
-        # Arrays of an answer are about as long as what was scanned; one row at least, so that the number is bounded.
-        while sum(max(1_000, each.answer.rows) for each in self._remembered.values()) > _REMEMBERED_ROWS:
-            self._remembered.popitem(last=False)
-
     def forget(self) -> None:
         """Remember no answer of before."""
-        self._remembered.clear()
+        self._memory.clear()
 
     async def denying(self, scope: Scope) -> frozenset[str]:
         """The ids of the users who deny to be counted now."""

@@ -236,8 +236,38 @@ async def test_numbers(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         capsys,
         f"{shop.events:,} events, {shop.users:,} users, {WORKERS} threads: s over HTTP / {RIVAL} (ratio)"
         + (" / MongoDB (ratio)" if whole else ""),
-        [*rows, *await kpis(bench), ("peak memory of this process, rival included, MB", f"{peak_mb():,.0f}")],
+        [
+            *rows,
+            *await many_values(bench),
+            *await kpis(bench),
+            ("peak memory of this process, rival included, MB", f"{peak_mb():,.0f}"),
+        ],
     )
+
+
+async def many_values(bench: Bench) -> list[tuple[str, str]]:
+    """A breakdown by a property that nearly every event has another value of."""
+    given = {"events": [{"event": "Page Left"}], "by": {"property": "view"}, "range": bench.range}
+    query = TREND.replace("{ series", "{ differentValues series")
+    stalls: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.005)
+            stalls.append(time.perf_counter() - began - 0.005)
+
+    watching = asyncio.create_task(watch())
+    bench.forget()
+    began = time.perf_counter()
+    answer = await bench.graphql(query, input=given)
+    took = time.perf_counter() - began
+    watching.cancel()
+    values = answer["trend"]["differentValues"]
+    return [
+        (f"daily counts by one of {values:,} values, top 10: s", f"{took:.2f}"),
+        ("  the longest that the event loop stood still meanwhile, ms", f"{max(stalls) * 1000:,.0f}"),
+    ]
 
 
 async def mongo_bytes(bench: Bench) -> float:

@@ -23,12 +23,14 @@ from gateway.insights.columnar.selecting import Array, Rows, Scalar, Selection
 from gateway.insights.columnar.users import Codes, Directory, Users
 from gateway.model.scope import Scope
 from gateway.store.columnar import Generation, Manifest, Manifests, Part, Positions
-from gateway.store.columnar_rows import ColumnarRows, projection
+from gateway.store.columnar_rows import ColumnarRows, distance, projection
 from gateway.store.database import Database, Document
 from gateway.store.measures import Measures
 
 #: How often a scan begins anew because a part was replaced under it.
 _TRIES = 3
+#: Rows of the feed that are looked at, rather than the question be answered anew.
+_MOST_LOOKED_AT = 20_000
 _WIDER = "Ask for a shorter range or fewer events, or raise GATEWAY_SCAN_ROWS."
 
 
@@ -116,6 +118,20 @@ class Scans:
             Manifests(self.database).head(scope.workspace), ColumnarRows(self.database).heads_and_floors()
         )
         return Version(head.current, head.version, heads)
+
+    async def same(self, scope: Scope, then: Version, now: Version, names: Collection[str] | None) -> bool:
+        """Whether nothing came between two versions that an answer about events of these names (None: about anything)
+        could tell."""
+        if then == now:
+            return True
+        if (then.generation, then.version) != (now.generation, now.version):
+            return False
+        if distance(then.heads, now.heads) > _MOST_LOOKED_AT:
+            return False
+        rows = ColumnarRows(self.database)
+        _, floors = await rows.heads_and_floors()
+        kept = all(floor - 1 <= position for floor, position in zip(floors, then.heads, strict=True))
+        return kept and not await rows.came(scope.workspace, then.heads, now.heads, names)
 
     async def scan(self, scope: Scope, selection: Selection, among: Collection[str] | None = None) -> Scanned:
         """The selected events of the scope's workspace, sorted; only those of these users, when given by their ids.
@@ -287,7 +303,7 @@ def in_order(user: Codes, at: Array, seq: Array) -> Array:
     if bits + (int(user.max()) + 1).bit_length() > 63:
         return np.lexsort((seq, at, user))
     packed = (user.astype(np.int64) + 1) << bits | (at - first)
-    # Parts are in the order of name, identity and time: runs, which this merges, where another sort begins from nothing.
+    # Parts are in the order of name, identity and time: runs, which this merges; another sort begins from nothing.
     order = np.argsort(packed, kind="stable")
     packed = packed[order]
     same = packed[1:] == packed[:-1]

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -38,6 +39,9 @@ _AGAIN_SECONDS = 0.5
 _REST_SECONDS = 5.0
 
 
+_TABLES = count(1)
+
+
 def _no_whos() -> Whos:
     return np.empty(0, np.uint64)
 
@@ -45,12 +49,14 @@ def _no_whos() -> Whos:
 @dataclass(frozen=True, slots=True)
 class Users:
     """The users of a workspace at one moment. `who` [n], rising, are identities, `code` [n] their users: places in
-    `high` and `low` [m], the two halves of a user's id."""
+    `high` and `low` [m], the two halves of a user's id. `moves` is the same as long as nobody who was there has another
+    user, or is hidden, or no more: those who are new change nothing that was said of the others."""
 
     who: Whos = field(default_factory=_no_whos)
     code: Codes = field(default_factory=lambda: np.empty(0, np.int32))
     high: Whos = field(default_factory=_no_whos)
     low: Whos = field(default_factory=_no_whos)
+    moves: int = 0
 
     def of(self, who: Whos) -> Codes:
         """The user of each identity; NOBODY where there is none."""
@@ -98,13 +104,17 @@ class _Table:
     news: dict[int, str | None] = field(default_factory=dict)
     hidden: Whos = field(default_factory=_no_whos)
     number: int = 0
+    #: No two tables of a process have the same.
+    moves: int = field(default_factory=lambda: next(_TABLES) << 40)
     made: Users | None = None
 
     def apply(self, change: Moved) -> None:
         who = who_of(change.key)
-        if change.new or change.user is None or who in self.news or self._has(who):
+        known = who in self.news or self._has(who)
+        if change.new or change.user is None or known:
             self.news[who] = change.user  # updates of other workspaces are none of ours
             self.made = None
+            self.moves += known
 
     def _has(self, who: int) -> bool:
         key = np.uint64(who)
@@ -131,7 +141,7 @@ class _Table:
             self.take_in()
             shown = ~np.isin(self.who, self.hidden) if len(self.hidden) else np.ones(len(self.who), bool)
             high, first, code = np.unique(self.high[shown], return_index=True, return_inverse=True)
-            self.made = Users(self.who[shown], code.astype(np.int32), high, self.low[shown][first])
+            self.made = Users(self.who[shown], code.astype(np.int32), high, self.low[shown][first], self.moves)
         return self.made
 
 
@@ -197,7 +207,7 @@ class _Followed:
         if number != table.number:
             keys = await self._keys.suppressed()
             table.hidden = np.fromiter(map(who_of, keys), np.uint64, len(keys))
-            table.number, table.made = number, None
+            table.number, table.made, table.moves = number, None, table.moves + 1
 
     async def _follow(self) -> None:
         while self._wanted():

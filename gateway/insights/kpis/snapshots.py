@@ -108,7 +108,7 @@ class Snapshots:
         if not any(periods for _, periods in due) or not await self._derived(workspace):
             return 0
         taken = 0
-        for kpi, periods in due:
+        for kpi, periods in ((kpi, periods) for kpi, periods in due if periods):
             try:
                 for period in periods:
                     taken += await self._take_one(workspace, version, contract, kpi, period)
@@ -118,7 +118,8 @@ class Snapshots:
                 # Too much for one question, or for its time: the others go on.
                 self._put_off(workspace, kpi, error.code)
             else:
-                if periods and self._failing.pop((workspace, kpi.key, kpi.hash), None):
+                if (workspace, kpi.key, kpi.hash) in self._failing:
+                    del self._failing[workspace, kpi.key, kpi.hash]
                     log.info("a KPI has snapshots again", extra={"kpi": kpi.key})
         return taken
 
