@@ -21,17 +21,17 @@ from gateway.contract import Condition, EventRule, Segment
 from gateway.contract.rules import kind_of
 from gateway.errors import InvalidInput
 from gateway.insights.columnar.engine import within
-from gateway.insights.columnar.scan import Scanned, Scans
+from gateway.insights.columnar.scan import Scanned, Scans, Version
 from gateway.insights.columnar.selecting import Column, Scalar, Selection
 from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.filtering import Filters
 from gateway.insights.kernels.events import NONE, Events, Floats, Ints, Longs, by_gap, distinct
-from gateway.insights.remembering import Memory, Remembered, bytes_of
+from gateway.insights.remembering import Memory, Remembered, Together, bytes_of
 from gateway.insights.vocabulary import Vocabulary
 from gateway.model.scope import Scope
 from gateway.store.database import Database
 from gateway.store.known import Known
-from gateway.store.measures import Measures
+from gateway.store.measures import Denying, Measures
 from gateway.store.stage_visits import VisitRows, stage_visits
 from gateway.store.users import Users as StoredUsers
 
@@ -152,6 +152,7 @@ class Questions:
         self._clock = clock
         self.vocabulary = Vocabulary(known, users)
         self._memory = Memory()
+        self._standing = Together(self._stands)
         self._order = count()
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -237,9 +238,7 @@ class Questions:
         known = self._memory.get(place)
         if known is None or not 0 <= self._clock.now() - known.answer.as_of < REMEMBERED_MS:
             return None
-        users, version, denying = await asyncio.gather(
-            self.scans.directory.users(scope.workspace), self.scans.version(scope), self._measures.denying(scope)
-        )
+        users, version, denying = await self._standing.ask(scope)
         if users.moves != known.answer.users.moves or denying.users != known.denying:
             return None
         if not await self.scans.same(scope, known.version, version, known.names):
@@ -248,6 +247,11 @@ class Questions:
             return None
         self._memory.keep(place, replace(known, version=version))
         return cast("Answer[Any]", known.answer)
+
+    async def _stands(self, scope: Scope) -> tuple[Users, Version, Denying]:
+        return await asyncio.gather(
+            self.scans.directory.users(scope.workspace), self.scans.version(scope), self._measures.denying(scope)
+        )
 
     async def members(self, scope: Scope, segment: str) -> frozenset[str]:
         """The ids of the users who are in a segment as they were folded last: for `Scans.scan`, and whoever else counts

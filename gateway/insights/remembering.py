@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from gateway.insights.columnar.scan import Version
 from gateway.insights.columnar.users import Users
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 #: Workspace, and what was asked.
 Place: TypeAlias = tuple[str, str]
@@ -75,6 +80,32 @@ class Memory:
         """Of all that is kept; several answers have the same users."""
         users = {id(one.answer.users): one.answer.users for one in self._kept.values()}
         return sum(one.bytes + _LEAST_BYTES for one in self._kept.values()) + sum(map(bytes_of, users.values()))
+
+
+class Together(Generic[K, V]):
+    """One read for all who ask in the same turn of the event loop. Nobody gets what was read before they asked."""
+
+    def __init__(self, read: Callable[[K], Awaitable[V]]) -> None:
+        self._read = read
+        self._coming: dict[K, asyncio.Task[V]] = {}
+
+    async def ask(self, key: K) -> V:
+        """What `read` says of the key; raises what it raises. Who goes away ends it for nobody else."""
+        coming = self._coming.get(key)
+        if coming is None:
+            coming = self._coming[key] = asyncio.create_task(self._begin(key))
+            coming.add_done_callback(_met)
+        return await asyncio.shield(coming)
+
+    async def _begin(self, key: K) -> V:
+        await asyncio.sleep(0)
+        del self._coming[key]
+        return await self._read(key)
+
+
+def _met(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody may be there any more to whom it is raised
 
 
 def bytes_of(found: Any) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.insights.columnar.scan import Scanned, Scans, Version
 from gateway.insights.columnar.users import Users
-from gateway.insights.remembering import Memory, Remembered, bytes_of
+from gateway.insights.remembering import Memory, Remembered, Together, bytes_of
 from tests.api.gateway_api import Gateway, identify, track
 
 RANGE = {"last": "7d"}
@@ -89,6 +89,32 @@ async def test_many_who_ask_at_once_are_answered_together(gateway: Gateway, scan
     assert found[6:] == [2] * 6, "whoever asked afterwards has it"
     assert set(found) <= {1, 2}
     assert len(scans) <= 4
+
+
+async def test_what_is_read_together_is_read_after_all_have_asked() -> None:
+    read: list[str] = []
+    going = asyncio.Event()
+
+    async def work(key: str) -> int:
+        read.append(key)
+        await going.wait()
+        if key == "bad":
+            raise ValueError
+        return len(read)
+
+    together = Together(work)
+    first = [asyncio.create_task(together.ask("a")) for _ in range(3)]
+    while not read:  # noqa: ASYNC110 - until it is under way
+        await asyncio.sleep(0)
+    later = asyncio.create_task(together.ask("a"))
+    other = asyncio.create_task(together.ask("bad"))
+    first[0].cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    going.set()
+    found = await asyncio.gather(*first, later, other, return_exceptions=True)
+    assert read == ["a", "a", "bad"], "one read for three, another for who came while it was under way"
+    assert [type(one) for one in found] == [asyncio.CancelledError, int, int, int, ValueError]
 
 
 def test_memory_is_bounded_by_what_the_arrays_take() -> None:
