@@ -183,14 +183,13 @@ async def _roll_up(database: Database, folder: Folder, engine: Engine, workspace
 
 
 async def store_events(database: Database, folder: Folder, engine: Engine, shop: Shop, *, most: int) -> int:
-    """Put the first of its events into MongoDB as intake stores them, whole files of them, about `most`; how many."""
+    """Put its events into MongoDB as intake stores them: all of them, or about `most`, of every name; how many."""
     manifest = await Manifests(database).read(shop.workspace)
-    stored = 0
-    for part in sorted(manifest.live(1), key=lambda one: one.file):
-        if stored >= most:
-            break
-        for first in range(0, min(part.rows, most - stored), 10 * _AT_ONCE):
-            rows = await engine.run(partial(_read, path=folder.path(part.file), first=first, count=10 * _AT_ONCE))
+    every, stored = max(1, -(-shop.events // most)), 0
+    for part in manifest.live(1):
+        for first in range(0, part.rows, 10 * _AT_ONCE * every):
+            path = folder.path(part.file)
+            rows = await engine.run(partial(_read, path=path, first=first, count=10 * _AT_ONCE * every, every=every))
             for begin in range(0, len(rows), _AT_ONCE):
                 some = rows[begin : begin + _AT_ONCE]
                 await database.insert_many("events", [_document(shop.workspace, row) for row in some])
@@ -201,10 +200,11 @@ async def store_events(database: Database, folder: Folder, engine: Engine, shop:
 _READ = ("name", "at_ms", "seq", "id", "sk", "received_ms", "platform", "device", "country", "properties")
 
 
-def _read(cursor: Connection, path: str, first: int, count: int) -> list[tuple[Any, ...]]:
+def _read(cursor: Connection, path: str, first: int, count: int, every: int) -> list[tuple[Any, ...]]:
     query = f"SELECT {', '.join(_READ)} FROM read_parquet($file, file_row_number = true)"
-    query += " WHERE file_row_number >= $first AND file_row_number < $end"
-    return cursor.execute(query, {"file": path, "first": first, "end": first + count}).fetchall()
+    query += " WHERE file_row_number >= $first AND file_row_number < $end AND file_row_number % $every = 0"
+    asked = {"file": path, "first": first, "end": first + count, "every": every}
+    return cursor.execute(query, asked).fetchall()
 
 
 def _document(workspace: str, row: tuple[Any, ...]) -> Document:

@@ -19,7 +19,7 @@ from gateway.store.database import Database, Document
 
 DAY = 86_400_000
 GAP = 30 * 60_000
-Rows = list[Sequence[Any]]
+Rows = Sequence[Sequence[Any]]
 Ask = Callable[[str], Rows]
 
 
