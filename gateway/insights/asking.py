@@ -218,19 +218,20 @@ class Questions:
         filters = Filters.of(wanted.filters)
         of_users = {path: await self._traits(scope, scanned, path) for path in filters.traits}
 
-        def worked(_: object) -> tuple[Gathered, T]:
+        def worked(_: object) -> tuple[Gathered, T, int]:
             gathered = gather(filters.met(scanned, of_users), wanted, traits)
             if members is not None:
                 gathered = replace(gathered, among=scanned.users.codes(members))
-            return gathered, work(gathered, as_of)
+            found = work(gathered, as_of)
+            return gathered, found, bytes_of(found)
 
-        gathered, found = await self.scans.engine.run(worked)
+        gathered, found, size = await self.scans.engine.run(worked)
         answer = Answer(found, as_of, len(scanned), gathered.names, gathered.values, gathered.users)
         # Traits change with what comes under other names, and so do sessions.
         traits_count = bool(of_users) or traits is not None
         whatever = traits_count or wanted.others or wanted.sessions or not wanted.rules
         names = None if whatever else frozenset(scanned.names)
-        one = Remembered(answer, scanned.version, denying, names, began, wanted.segment, members, bytes_of(found))
+        one = Remembered(answer, scanned.version, denying, names, began, wanted.segment, members, size)
         self._memory.keep(place, one)
         return answer
 
