@@ -11,7 +11,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from gateway.api.requests import HINT
 from gateway.clock import random_id
-from gateway.errors import GatewayError, InvalidInput, OperatorError
+from gateway.errors import GatewayError, InvalidInput, OperatorError, Unavailable
 
 log = logging.getLogger("gateway.api")
 
@@ -60,6 +60,8 @@ def _extensions(error: GatewayError) -> dict[str, object]:
         extensions["hint"] = error.hint
     if isinstance(error, InvalidInput) and error.path:
         extensions["argument"] = error.path
+    if isinstance(error, Unavailable):
+        extensions["retryAfter"] = error.retry_after
     return extensions
 
 

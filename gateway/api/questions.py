@@ -213,7 +213,9 @@ class Asked:
         if self.segment is not None:
             self.group = checked_segment(context.services.contract, self.segment, "segment")
         questions, contract = context.services.questions, context.services.contract
-        await questions.check(context.scope, contract, self.rules, self.properties)
+        await questions.vocabulary.check(context.scope, contract, self.rules, self.properties)
+        if self.by is not None and self.by.kind == "trait":
+            await questions.vocabulary.check_trait(context.scope, contract, self.by.key, "by.trait")
         return await questions.ask(context.scope, self.hash, reading, work)
 
     def reading(self, between: tuple[int, int], **more: Any) -> Reading:

@@ -335,6 +335,7 @@ async def _build(
         workspaces=keyring.workspaces,
         derived=partial(_derived, database, consistency),
     )
+    watch.snapshots = snapshots.troubles
     metrics.watch(watch.gauges)
     metrics.watch(columnar.gauges)
     metrics.tally(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hmac import compare_digest
 from typing import Any
@@ -43,6 +43,11 @@ MOST_BEHIND = 100_000
 MOST_SET_ASIDE = 10_000
 _LATE_SECONDS = 2.0
 _SUMMARY_SECONDS = 60.0
+_IN_TROUBLE = {
+    "derivation": "derivation is",
+    "plugins": "plugins are",
+    "snapshots": "snapshots of KPIs are",
+}
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 Check = dict[str, Any]
@@ -77,6 +82,8 @@ class Watch:
         self._behind: float | None = None
         #: What is wrong with plugins and instances; told, and no reason to send nobody here.
         self.plugins: list[str] = []
+        #: Which KPIs cannot be written down, and why; told as well.
+        self.snapshots: Callable[[], list[str]] = list
         self.draining = False
         self.late_seconds = 0.0
         #: Codes of refusals with their numbers; whoever serves puts its own here.
@@ -122,7 +129,7 @@ class Watch:
         if failing:
             said = "the process is not ready"
             if self.ready(checks):
-                said = "derivation is in trouble" if "derivation" in failing else "plugins are in trouble"
+                said = next((f"{name} in trouble" for part, name in _IN_TROUBLE.items() if part in failing), said)
             log.warning(said, extra={"reasons": reasons})
         else:
             log.info("the process is ready")
@@ -145,6 +152,8 @@ class Watch:
             checks["disk"] = {"ok": True} if self._disk.reason is None else _bad(self._disk.reason)
         if self.plugins:
             checks["plugins"] = _bad("; ".join(self.plugins))
+        if failing := self.snapshots():
+            checks["snapshots"] = _bad(f"KPIs that are not written down: {'; '.join(failing)}")
         checks["accepting"] = _bad("the process stops") if self.draining else {"ok": True}
         return checks
 
@@ -152,7 +161,7 @@ class Watch:
         """Whether the process may be sent work. Derivation in trouble is told, and no reason to turn events away; a
         disk that is nearly full is the same for every process, and each answers for itself."""
         works = self._duties.collects or self._duties.answers
-        told = {"derivation", "disk", "plugins"} if works else {"disk", "plugins"}
+        told = {"disk", "plugins", "snapshots"} | ({"derivation"} if works else set())
         return all(check["ok"] for name, check in checks.items() if name not in told)
 
     def gauges(self) -> Iterable[tuple[str, str, float | None]]:

@@ -45,7 +45,9 @@ def listen(host: str, port: int) -> socket.socket:
     if host.startswith(UNIX):
         return _listen_on_path(Path(host.removeprefix(UNIX)))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named, for asyncio sets TCP_NODELAY on none but connections that say they are TCP; without it an answer that is
+    # written in two parts waits for the client's delayed acknowledgement, some 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

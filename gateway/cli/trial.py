@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -57,6 +58,7 @@ def trial_as_json(trial: ContractTrial) -> dict[str, object]:
         "users": trial.users,
         "usersThatDoNotFold": trial.not_folding,
         "maps": {key: _map_as_json(counted) for key, counted in trial.maps.items()},
+        "segments": {key: asdict(counted) for key, counted in trial.segments.items()},
     }
 
 
@@ -100,6 +102,11 @@ def trial_lines(trial: ContractTrial) -> Iterator[str]:
             yield f"    {users:>8,} users  {_named(was)} -> {_named(now)}"
         if len(counted.moves) > _MOST_MOVES:
             yield f"    and {len(counted.moves) - _MOST_MOVES:,} moves more (--json lists them)"
+    for key, segment in trial.segments.items():
+        yield (
+            f"  segment {key}: {segment.before:,} users before, {segment.after:,} after; {segment.entered:,} enter it, "
+            f"{segment.left:,} leave it"
+        )
 
 
 def _places(counted: MapTrial) -> Iterator[tuple[Place, int, int]]:

@@ -7,27 +7,31 @@ change it: an event, a merge, a split, an erasure, a word about consent.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Generic, Literal, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from gateway.clock import Clock
-from gateway.contract import Condition, Contract, EventRule, Segment
+from gateway.contract import Condition, EventRule, Segment
 from gateway.contract.rules import kind_of
-from gateway.contract.shape import closest
 from gateway.errors import InvalidInput
+from gateway.insights.columnar.engine import within
 from gateway.insights.columnar.scan import Scanned, Scans, Version
 from gateway.insights.columnar.selecting import Column, Scalar, Selection
 from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.filtering import Filters
 from gateway.insights.kernels.events import NONE, Events, Floats, Ints, Longs, by_gap, distinct
+from gateway.insights.remembering import Memory, Remembered, Together, bytes_of
+from gateway.insights.vocabulary import Vocabulary
 from gateway.model.scope import Scope
 from gateway.store.database import Database
 from gateway.store.known import Known
-from gateway.store.measures import Measures
+from gateway.store.measures import Denying, Measures
 from gateway.store.stage_visits import VisitRows, stage_visits
 from gateway.store.users import Users as StoredUsers
 
@@ -38,7 +42,6 @@ K = TypeVar("K")
 MOST_RULES = 60
 #: An answer is given again for so long, so that what changes with time alone (`open`, `complete`) is not older.
 REMEMBERED_MS = 60_000
-_REMEMBERED_ROWS = 4_000_000
 _DENSE = 1 << 16
 _AT_ONCE = 5_000
 
@@ -119,16 +122,6 @@ class Answer(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
-    answer: Answer[Any]
-    version: Version
-    denying: frozenset[str]
-    #: The segment that it is about, and who was in it.
-    segment: str | None = None
-    members: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Then:
     """A clock that stands at a moment (ms), but for how long things take."""
 
@@ -157,7 +150,11 @@ class Questions:
         self._known = known
         self._users = users
         self._clock = clock
-        self._remembered: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
+        self.vocabulary = Vocabulary(known, users)
+        self._memory = Memory()
+        self._standing = Together(self._stands)
+        self._order = count()
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
     def of(cls, scans: Scans, database: Database, clock: Clock) -> Questions:
@@ -190,10 +187,25 @@ class Questions:
         get the moment (ms) as of which they answer; nothing later is read. `work` runs in a thread. Raises
         InvalidInput, TooLarge, and Unavailable when it takes too long or too many wait.
         """
-        place = (scope.workspace, key)
-        if (known := await self._again(scope, place)) is not None:
-            return cast("Answer[T]", known)
-        began, as_of = self._clock.monotonic(), self._clock.now()
+        place, asked = (scope.workspace, key), next(self._order)
+        # Many who ask the same at the same time are answered together: whoever waited takes what began to be worked
+        # out after they had asked.
+        async with within(self.scans.limits.seconds), self._turns.setdefault(place, asyncio.Lock()):
+            latest = self._memory.get(place)
+            if latest is not None and latest.began > asked:
+                return cast("Answer[T]", latest.answer)
+            if (known := await self._again(scope, place)) is not None:
+                return cast("Answer[T]", known)
+            return await self._anew(scope, place, reading, work)
+
+    async def _anew(
+        self,
+        scope: Scope,
+        place: tuple[str, str],
+        reading: Callable[[int], Reading],
+        work: Callable[[Gathered, int], T],
+    ) -> Answer[T]:
+        began, as_of = next(self._order), self._clock.now()
         denying = (await self._measures.denying(scope)).users
         wanted = reading(as_of)
         start, end = wanted.between
@@ -206,42 +218,50 @@ class Questions:
         filters = Filters.of(wanted.filters)
         of_users = {path: await self._traits(scope, scanned, path) for path in filters.traits}
 
-        def worked(_: object) -> tuple[Gathered, T]:
+        def worked(_: object) -> tuple[Gathered, T, int]:
             gathered = gather(filters.met(scanned, of_users), wanted, traits)
             if members is not None:
                 gathered = replace(gathered, among=scanned.users.codes(members))
-            return gathered, work(gathered, as_of)
+            found = work(gathered, as_of)
+            return gathered, found, bytes_of(found)
 
-        left = max(0.001, self.scans.limits.seconds - (self._clock.monotonic() - began))
-        gathered, found = await self.scans.engine.run(worked, seconds=left)
+        gathered, found, size = await self.scans.engine.run(worked)
         answer = Answer(found, as_of, len(scanned), gathered.names, gathered.values, gathered.users)
-        self._remember(place, _Remembered(answer, scanned.version, denying, wanted.segment, members))
+        # Traits change with what comes under other names, and so do sessions.
+        traits_count = bool(of_users) or traits is not None
+        whatever = traits_count or wanted.others or wanted.sessions or not wanted.rules
+        names = None if whatever else frozenset(scanned.names)
+        one = Remembered(answer, scanned.version, denying, names, began, wanted.segment, members, size)
+        self._memory.keep(place, one)
         return answer
 
     async def _again(self, scope: Scope, place: tuple[str, str]) -> Answer[Any] | None:
-        known = self._remembered.get(place)
+        known = self._memory.get(place)
         if known is None or not 0 <= self._clock.now() - known.answer.as_of < REMEMBERED_MS:
             return None
-        users = await self.scans.directory.users(scope.workspace)
-        same = users is known.answer.users and await self.scans.version(scope) == known.version
-        if not same or (await self._measures.denying(scope)).users != known.denying:
+        users, version, denying = await self._standing.ask(scope)
+        if users.moves != known.answer.users.moves or denying.users != known.denying:
+            return None
+        if not await self.scans.same(scope, known.version, version, known.names):
             return None
         if known.segment is not None and await self.members(scope, known.segment) != known.members:
             return None
-        return known.answer
+        self._memory.keep(place, replace(known, version=version))
+        return cast("Answer[Any]", known.answer)
+
+    async def _stands(self, scope: Scope) -> tuple[Users, Version, Denying]:
+        return await asyncio.gather(
+            self.scans.directory.users(scope.workspace), self.scans.version(scope), self._measures.denying(scope)
+        )
 
     async def members(self, scope: Scope, segment: str) -> frozenset[str]:
         """The ids of the users who are in a segment as they were folded last: for `Scans.scan`, and whoever else counts
         only them. Raises Unavailable when that takes too long."""
         return frozenset(await self._users.ids_in_segment(scope, segment))
 
-    def _remember(self, place: tuple[str, str], one: _Remembered) -> None:
-        self._remembered.pop(place, None)
-        if one.answer.rows <= _REMEMBERED_ROWS // 2:
-            self._remembered[place] = one
-        # Arrays of an answer are about as long as what was scanned; one row at least, so that the number is bounded.
-        while sum(max(1_000, each.answer.rows) for each in self._remembered.values()) > _REMEMBERED_ROWS:
-            self._remembered.popitem(last=False)
+    def forget(self) -> None:
+        """Remember no answer of before."""
+        self._memory.clear()
 
     async def denying(self, scope: Scope) -> frozenset[str]:
         """The ids of the users who deny to be counted now."""
@@ -277,58 +297,6 @@ class Questions:
         for start in range(0, len(users), _AT_ONCE):
             found |= await self._users.traits(scope, users[start : start + _AT_ONCE], path)
         return found
-
-    # -- words -------------------------------------------------------------------------------------------------
-
-    async def check(
-        self,
-        scope: Scope,
-        contract: Contract,
-        rules: Sequence[tuple[str, EventRule]],
-        properties: Collection[tuple[str, str]] = (),
-    ) -> None:
-        """Whether there are such events and such properties of them: planned, or stored. `rules` come with the path of
-        their argument; `properties`, as (argument, path), must be known of one of these events.
-
-        Raises InvalidInput with what was probably meant.
-        """
-        names = await self._known.names(scope.workspace)
-        planned = {one.name for one in contract.events.values()}
-        for argument, rule in rules:
-            if rule.event not in planned and rule.event not in names:
-                raise _unknown(f"There is no event {rule.event!r}.", rule.event, {*planned, *names}, argument)
-        for argument, rule in rules:
-            for condition in rule.where:
-                await self.check_property(scope, contract, [rule.event], condition.property, f"{argument}.where")
-        events = list(dict.fromkeys(rule.event for _, rule in rules)) or names
-        for argument, path in properties:
-            await self.check_property(scope, contract, events, path, argument)
-
-    async def check_property(
-        self, scope: Scope, contract: Contract, events: Sequence[str], path: str, argument: str
-    ) -> None:
-        """Whether one of these events (none named: of all) has the property. Raises InvalidInput as `check` does."""
-        events = events or await self._known.names(scope.workspace)
-        known = {one.key for event in contract.events.values() if event.name in events for one in event.properties}
-        if path.partition(".")[0] in known:
-            return
-        for event in events:
-            known |= await self._known.properties(scope.workspace, event)
-            if path in known:
-                return
-        for event in events:
-            if await self._known.occurs(scope.workspace, event, path):
-                return
-        said = f"{events[0]!r} has" if len(events) == 1 else "None of the events has"
-        no = "no" if len(events) == 1 else "a"
-        raise _unknown(f"{said} {no} property {path!r}.", path, known, argument)
-
-
-def _unknown(message: str, word: str, known: Collection[str], argument: str) -> InvalidInput:
-    meant = closest(word, sorted(known))
-    some = ", ".join(sorted(known)[:20]) or "none yet"
-    hint = f"Did you mean {meant!r}?" if meant else f"Known: {some}."
-    return InvalidInput(message, hint=hint, path=argument)
 
 
 # -- in a worker thread -------------------------------------------------------------------------------------------

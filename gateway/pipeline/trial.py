@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.contract import Contract, JourneyMap
+from gateway.contract.segments import InJourney, Segments, rules_within
 from gateway.journeys.fold import Folded, fold, settled
 from gateway.model.event import Event
 from gateway.model.journey import Journey, Session, UserState
@@ -51,14 +52,33 @@ class MapTrial:
 
 
 @dataclass(slots=True)
+class SegmentTrial:
+    """One segment under two contracts: how many users are in it, and how many enter and leave it by the change."""
+
+    before: int = 0
+    after: int = 0
+    entered: int = 0
+    left: int = 0
+
+    def count(self, was: bool, becomes: bool) -> None:
+        """Add one user."""
+        self.before += was
+        self.after += becomes
+        self.entered += becomes and not was
+        self.left += was and not becomes
+
+
+@dataclass(slots=True)
 class ContractTrial:
-    """The maps that two contracts do not have in common, tried on everybody with events since `since` (ms)."""
+    """The maps and segments that two contracts do not have in common, and the segments that other maps change, tried on
+    everybody with events since `since` (ms)."""
 
     since: int
     as_of: int
     users: int = 0
     not_folding: int = 0
     maps: dict[str, MapTrial] = field(default_factory=dict)
+    segments: dict[str, SegmentTrial] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,17 +104,23 @@ async def try_contract(
 ) -> ContractTrial:
     """What `after` makes of those who have been seen since `since`, beside what `before` makes of them.
 
-    Of each only the maps that differ are folded, from the user's first event on. What arrives after `as_of` (ms) is
-    left out.
+    Of each the maps that differ are folded, from the user's first event on; all of them where segments differ, or may
+    by what the maps say. What arrives after `as_of` (ms) is left out.
     """
     keys = sorted({*before.journeys, *after.journeys})
     touched = [key for key in keys if before.journeys.get(key) != after.journeys.get(key)]
-    trial = ContractTrial(since, as_of, maps={key: MapTrial() for key in touched})
-    old, new = ({key: one.journeys[key] for key in touched if key in one.journeys} for one in (before, after))
+    moving = _moving(before, after, set(touched))
+    trial = ContractTrial(
+        since, as_of, maps={key: MapTrial() for key in touched}, segments={key: SegmentTrial() for key in moving}
+    )
+    sides = tuple(
+        _Side({key: one.journeys[key] for key in (keys if moving else touched) if key in one.journeys}, one.grouping)
+        for one in (before, after)
+    )
     for workspace in workspaces:
         async for person, pages in people.each(Selection(workspace, as_of), seen_since=since):
             try:
-                runs = await _runs(person.user, pages, (old, new), as_of)
+                runs, members = await _sides(person.user, pages, sides, as_of)
             except Exception:
                 # Derivation would set the user aside; a dry run says how many.
                 trial.not_folding += 1
@@ -103,22 +129,52 @@ async def try_contract(
             for key, counted in trial.maps.items():
                 old_runs, new_runs = ([run for run in each if run.map == key] for each in runs)
                 counted.count(old_runs, new_runs, since)
+            for key, segment in trial.segments.items():
+                segment.count(*(key in each for each in members))
             progress(trial.users)
     return trial
 
 
-async def _runs(
-    user: str, pages: AsyncIterator[list[Event]], maps: tuple[Mapping[str, JourneyMap], ...], as_of: int
-) -> list[list[Journey]]:
-    """Every run under each of the sets of maps, by number."""
-    states: list[UserState | None] = [None for _ in maps]
-    runs: list[dict[str, Journey]] = [{} for _ in maps]
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What one of two contracts folds by."""
+
+    maps: Mapping[str, JourneyMap]
+    segments: Segments
+
+
+def _moving(before: Contract, after: Contract, touched: set[str]) -> list[str]:
+    """Segments whose rule is another, or that look at a map that is another."""
+    return [
+        key
+        for key in sorted({*before.segments, *after.segments})
+        if _rule_of(before, key) != _rule_of(after, key)
+        or any(
+            isinstance(rule, InJourney) and rule.map in touched
+            for one in (before, after)
+            if key in one.segments
+            for rule in rules_within(one.segments[key].rule)
+        )
+    ]
+
+
+def _rule_of(contract: Contract, key: str) -> str | None:
+    return contract.segments[key].hash if key in contract.segments else None
+
+
+async def _sides(
+    user: str, pages: AsyncIterator[list[Event]], sides: tuple[_Side, ...], as_of: int
+) -> tuple[list[list[Journey]], list[tuple[str, ...]]]:
+    """By each side every run, by number, and the segments that the user is in."""
+    states: list[UserState | None] = [None for _ in sides]
+    runs: list[dict[str, Journey]] = [{} for _ in sides]
     async for events in pages:
-        for index, of in enumerate(maps):
-            folded = fold(user, events, of, as_of=as_of, state=states[index])
+        for index, side in enumerate(sides):
+            folded = fold(user, events, side.maps, as_of=as_of, state=states[index], segments=side.segments)
             states[index] = folded.state
             runs[index] |= folded.journeys
-    return [sorted(each.values(), key=lambda run: (run.map, run.run)) for each in runs]
+    members = [() if state is None else tuple(state.segments) for state in states]
+    return [sorted(each.values(), key=lambda run: (run.map, run.run)) for each in runs], members
 
 
 async def try_rebuild(

@@ -119,6 +119,17 @@ class ColumnarRows:
             wanted = {"workspace": workspace, "_id": {"$in": some}, **COUNTED}
             yield await self._database.find(EVENTS, wanted, projection=projection, max_time_ms=_DEADLINE_MS)
 
+    async def came(self, workspace: str, after: Positions, heads: Positions, names: Collection[str] | None) -> bool:
+        """Whether the feed announces an event of one of these names behind `after` up to `heads`; None: anything."""
+        about: Document = {} if names is None else {"kind": "event", "name": {"$in": sorted(names)}}
+        spans = [
+            {"_id": {"$gt": feed_id(lane, after[lane]), "$lte": feed_id(lane, head)}}
+            for lane, head in enumerate(heads)
+            if head > after[lane]
+        ]
+        wanted = {"workspace": workspace, "$or": spans, **about}
+        return bool(spans) and bool(await self._database.count(FEED, wanted, limit=1, max_time_ms=_DEADLINE_MS))
+
     async def count(self, workspace: str, names: Collection[str], between: tuple[int, int], *, at_most: int) -> int:
         """How many stored events have one of these names and times, counted up to `at_most`."""
         wanted = _wanted(workspace, names, between)

@@ -12,7 +12,8 @@ from gateway.store.suppressions import COLLECTION as SUPPRESSIONS
 
 _PAGE = 5_000
 _DEADLINE_MS = 30_000
-_WAIT_MS = 50
+#: Whoever asks waits for this, too: long enough to be no busy loop, while what was acknowledged reaches a majority.
+_WAIT_MS = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,16 @@ def readable(value: JsonObject) -> JsonObject:
     return _rewrite(value, _UNESCAPES)  # type: ignore[no-any-return]
 
 
+def paths_of(value: JsonObject, before: str = "") -> set[str]:
+    """The dotted path of everything in it, objects themselves included."""
+    found: set[str] = set()
+    for name, inner in value.items():
+        found.add(f"{before}{name}")
+        if isinstance(inner, dict):
+            found |= paths_of(inner, f"{before}{name}.")
+    return found
+
+
 def from_document(row: Document) -> Event:
     """A stored event."""
     as_sent = readable if row.get("escaped") else _as_is

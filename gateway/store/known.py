@@ -7,7 +7,7 @@ from typing import Any
 from gateway.errors import Unavailable
 from gateway.store.database import Database
 from gateway.store.events import COLLECTION as EVENTS
-from gateway.store.events import escaped_path, readable
+from gateway.store.events import escaped_path, paths_of, readable
 
 _DEADLINE_MS = 10_000
 _GLANCE_MS = 2_000
@@ -40,7 +40,7 @@ class Known:
         found: set[str] = set()
         for row in rows:
             properties = row.get("properties") or {}
-            _collect(readable(properties) if row.get("escaped") else properties, "", found)
+            found |= paths_of(readable(properties) if row.get("escaped") else properties)
         return found
 
     async def occurs(self, workspace: str, name: str, path: str) -> bool:
@@ -50,10 +50,3 @@ class Known:
             return bool(await self._database.count(EVENTS, wanted, limit=1, max_time_ms=_GLANCE_MS))
         except Unavailable:
             return True
-
-
-def _collect(properties: dict[str, Any], before: str, found: set[str]) -> None:
-    for name, value in properties.items():
-        found.add(f"{before}{name}")
-        if isinstance(value, dict):
-            _collect(value, f"{before}{name}.", found)

@@ -7,18 +7,21 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from gateway.contract.rules import kind_of, property_at
+from gateway.errors import Unavailable
 from gateway.model.identity import lane_of
 from gateway.model.journey import Journey, JourneyStatus, Session, StageVisit, UserState
 from gateway.model.scope import Scope
 from gateway.store import database as db
 from gateway.store.database import Database, Document, UpdateMany, UpdateOne
-from gateway.store.events import escaped, escaped_path, readable
+from gateway.store.events import escaped, escaped_path, paths_of, readable
 from gateway.store.identities import IDENTITIES
 
 USERS = "users"
 SESSIONS = "sessions"
 JOURNEYS = "journeys"
 CHECKPOINTS = "checkpoints"
+_GLANCE_MS = 2_000
+_LATEST = 200
 #: What a redirect no longer has.
 _OF_THE_FOLD = (
     *("traits", "runs", "session", "last", "maps", "counted", "setAside"),
@@ -306,6 +309,26 @@ class Users:
         )
         found = {row["_id"]: property_at(readable(row.get("traits") or {}), tuple(path.split("."))) for row in rows}
         return {user: value for user, value in found.items() if kind_of(value) is not None}
+
+    async def trait_paths(self, scope: Scope) -> set[str]:
+        """Dotted paths of the traits of the users who were seen last; not of everybody."""
+        rows = await self._database.find(
+            USERS,
+            {"workspace": scope.workspace, "movedTo": None, "lastSeen": {"$gt": 0}},
+            projection={"traits": 1},
+            sort=[("lastSeen", -1), ("_id", -1)],
+            limit=_LATEST,
+            max_time_ms=5000,
+        )
+        return {path for row in rows for path in paths_of(readable(row.get("traits") or {}))}
+
+    async def any_with_trait(self, scope: Scope, path: str) -> bool:
+        """Whether any user has the trait; True also where there are too many to look at all of them."""
+        wanted = {"workspace": scope.workspace, f"traits.{escaped_path(path)}": {"$exists": True}}
+        try:
+            return bool(await self._database.count(USERS, wanted, limit=1, max_time_ms=_GLANCE_MS))
+        except Unavailable:
+            return True
 
     async def page(self, scope: Scope, *, limit: int, before: tuple[int, str] | None) -> list[UserState]:
         """Users, the last seen first, behind the position (last seen, id)."""

@@ -30,6 +30,7 @@ FUTURE = {"between": {"from": "2027-01-01T00:00:00Z", "to": "2027-01-02T00:00:00
         ({"zone": "Europe/Berln"}, "timeZone", "Did you mean 'Europe/Berlin'?"),
         ({"by": "client.devise"}, "by", "Did you mean 'client.device'?"),
         ({"by": "scor"}, "by", "Did you mean 'score'?"),
+        ({"by": "traits.plam"}, "by", "Did you mean 'plan'?"),
         ({"top": 0}, "top", ""),
         ({"top": 101}, "top", ""),
     ],
@@ -42,6 +43,20 @@ async def test_what_cannot_be_asked_is_refused_with_a_way_out(
     told = error["extensions"]
     assert (told["code"], told["argument"]) == ("INVALID_INPUT", argument)
     assert hint in told.get("hint", "")
+
+
+async def test_a_trait_that_nobody_has_is_no_breakdown_and_one_that_somebody_has_is(gateway: Gateway) -> None:
+    await gateway.send(identify(60, userId="ann", traits={"tier": {"level": "gold"}}))
+    asked = {"key": "csat", "range": {"last": "7d"}}
+    key = await gateway.api_key()
+    error = await gateway.refusal(RESULT, key, **asked, by="traits.tier.levle")
+    assert error["extensions"]["hint"] == "Did you mean 'tier.level'?"
+    await gateway.ask(RESULT, key, **asked, by="traits.tier.level")
+    query = "query($input: TrendInput!) { trend(input: $input) { hash } }"
+    trend = {"range": {"last": "7d"}, "events": [{"event": "Order Completed"}]}
+    error = await gateway.refusal(query, key, input={**trend, "by": {"trait": "teir"}})
+    assert (error["extensions"]["argument"], error["extensions"]["hint"]) == ("by.trait", "Did you mean 'tier'?")
+    await gateway.ask(query, key, input={**trend, "by": {"trait": "tier"}})
 
 
 @pytest.mark.parametrize("by", ["traits.plan", "comment"])

@@ -6,9 +6,14 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from gateway.contract import Contract, Kpi
-from gateway.contract.functions import Churn, Count, Function, Retention
+from gateway.contract.functions import Churn, Count, Function, Retention, UniqueUsers
+from gateway.insights.columnar.scan import Limits
+from gateway.insights.kpis.evaluating import Figure, KpiQuestion
 from gateway.insights.kpis.snapshots import GRACE_MS, MOST_AT_ONCE, Snapshots, due_periods
+from gateway.model.scope import Scope
 from gateway.store.database import Database
 from tests.api.gateway_api import NOW, WORKSPACE, Gateway, load_shop, track
 from tests.unit.insights.made_kpis import rule
@@ -70,6 +75,36 @@ async def test_a_period_has_one_snapshot_across_processes_restarts_and_definitio
     assert len({one["definitionHash"] for one in found}) == 2
     await gateway.close()
     await later.close()
+
+
+async def test_a_kpi_that_is_too_much_is_put_off_and_holds_up_no_other(
+    database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = replace(kpi(UniqueUsers((rule("A"),))), key="large")
+    gateway, snapshots = opened(database, replace(load_shop(), kpis={"large": large, "k": kpi(Count((rule("A"),)))}))
+    await gateway.prepare()
+    await gateway.send(*(track("A", minutes, userId="ann") for minutes in (11 * 60, 12 * 60)))
+    gateway.scans.limits = Limits(stored_rows=1)
+    assert await snapshots.take(WORKSPACE) == 1, "the other one"
+    assert snapshots.troubles() == ["large: TOO_LARGE"]
+    asked: list[str] = []
+    figure = gateway.evaluator.figure
+
+    async def counted(scope: Scope, contract: Contract, question: KpiQuestion) -> Figure:
+        asked.append(question.kpi.key)
+        return await figure(scope, contract, question)
+
+    monkeypatch.setattr(gateway.evaluator, "figure", counted)
+    for _ in range(3 * 60):  # looks of an hour
+        gateway.clock.advance(20_000)
+        await snapshots.take(WORKSPACE)
+    assert asked == ["large"] * 5, "after 1, 3, 7, 15 and 31 minutes"
+    assert [record.message for record in caplog.records].count("a KPI has no snapshots") == 1
+    gateway.scans.limits = Limits()
+    gateway.clock.advance(3_600_000)
+    assert await snapshots.take(WORKSPACE) == 1
+    assert snapshots.troubles() == []
+    await gateway.close()
 
 
 def test_a_period_is_due_when_it_is_over_and_everybody_can_be_judged() -> None:

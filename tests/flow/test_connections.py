@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -185,6 +186,23 @@ async def test_the_limit_of_open_files_bounds_connections(monkeypatch: pytest.Mo
     monkeypatch.setattr("resource.setrlimit", lambda *_: None)
     assert listening.allow_connections(5_000) == 1024 - 400
     assert listening.allow_connections(100) == 100
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_an_answer_in_two_parts_waits_for_no_acknowledgement(host: str) -> None:
+    accepted: list[int] = []
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = listen(host, 0)
+    async with await asyncio.start_server(met, sock=listener):
+        reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        await reader.read()
+        writer.close()
+    assert accepted
+    assert all(accepted)
 
 
 async def test_a_path_can_be_listened_on_and_one_in_use_is_refused(served: Served, tmp_path: Path) -> None:

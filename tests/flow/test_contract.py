@@ -116,6 +116,15 @@ async def owners(database: Database) -> dict[str, str]:
     return {row["user"]: row["value"] for row in await database.find("identities", {"type": "userId"})}
 
 
+BROWSING = """key: browsing
+name: Browsing
+description: Look around.
+owners: [ux-research]
+who:
+  stage: {map: purchase, stage: browse, status: active}
+"""
+
+
 async def told_by_the_oracle(database: Database, *, least: int) -> dict[str, list[Any]]:
     """userId to runs, when only an event that adds `least` things counts."""
     known: dict[str, list[dict[str, Any]]] = {}
@@ -290,6 +299,8 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(
         {"kind": "map", "key": "purchase", "change": "changed"},
         {"kind": "kpi", "key": "session_length", "change": "removed"},
     ]
+    (folder / "segments").mkdir(exist_ok=True)
+    (folder / "segments" / "browsing.yaml").write_text(BROWSING)
     tried = json.loads(one.command(*apply, "--last", "30d", "--json").stdout)
     same = json.loads(one.command("rebuild", "--map", str(folder), "--dry-run", "--json").stdout)
     assert tried["trial"]["maps"] == same["trial"]["maps"]
@@ -309,7 +320,12 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(
             "users": 10,
         }
     ]
+    latest = [runs[-1] for runs in new.values() if runs]
+    browsing = sum(status == "active" and reached[-1] == "browse" for status, reached, _ in latest)
+    assert browsing >= 10
+    assert tried["trial"]["segments"]["browsing"] == {"before": 0, "after": browsing, "entered": browsing, "left": 0}
     printed = one.command(*apply, "--last", "30d").stdout
+    assert f"segment browsing: 0 users before, {browsing} after; {browsing} enter it, 0 leave it" in printed
     assert "10 users  cart (active) -> browse (active)" in printed
     assert await everything(database) == before
 

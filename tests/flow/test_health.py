@@ -162,6 +162,28 @@ async def test_plugins_in_trouble_are_told_as_such(served: Served, caplog: pytes
     assert caplog.messages == ["plugins are in trouble", "the process is ready"]
 
 
+async def test_kpis_that_are_not_written_down_are_told_and_turn_no_work_away(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    await until_ready(served, True)
+    watch = served.gateway.watch
+    await watch.look()
+    caplog.set_level(logging.INFO, "gateway.app")
+    kept, watch.snapshots = watch.snapshots, lambda: ["nps: TOO_LARGE"]
+    try:
+        await watch.look()
+        status, answer = await served.ready()
+        assert (status, answer["ready"]) == (200, True)
+        assert answer["checks"]["snapshots"] == {
+            "ok": False,
+            "reason": "KPIs that are not written down: nps: TOO_LARGE",
+        }
+    finally:
+        watch.snapshots = kept
+        await watch.look()
+    assert caplog.messages == ["snapshots of KPIs are in trouble", "the process is ready"]
+
+
 async def test_users_whose_events_do_not_fold_are_told(served: Served) -> None:
     database, aside = served.gateway.database, {"at": 1, "error": "KeyError"}
     row = {"_id": "poisoned", "workspace": "main", "movedTo": None, "setAside": aside}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from threading import Lock
 from typing import TypeAlias, TypeVar
 
@@ -34,6 +35,40 @@ class MissingPart(GatewayError):
     """A part has gone since the manifest was read: it has been replaced."""
 
 
+class Queue:
+    """`at_once` at a time, `most_waiting` in all: who comes then is told to come again."""
+
+    def __init__(self, at_once: int, most_waiting: int) -> None:
+        self._turns = asyncio.Semaphore(at_once)
+        self._most_waiting = most_waiting
+        self.waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, seconds: float | None) -> AsyncIterator[None]:
+        """One turn; `seconds` counts from now, waiting included. Raises Busy, and Stopped when time is up."""
+        if self.waiting >= self._most_waiting:
+            raise Busy("Too many questions wait for their turn.", hint="Ask again in a moment.", retry_after=5)
+        self.waiting += 1
+        try:
+            async with within(seconds), self._turns:
+                yield
+        finally:
+            self.waiting -= 1
+
+
+@asynccontextmanager
+async def within(seconds: float | None) -> AsyncIterator[None]:
+    """What a question does, within so many seconds from now. Raises Stopped."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Stopped(
+            f"The question took longer than {seconds:g} s.",
+            hint="Ask for a shorter range or fewer events, or raise GATEWAY_SCAN_SECONDS.",
+        ) from None
+
+
 class Engine:
     """One DuckDB, in memory, for `at_once` pieces of work at a time and `most_waiting` behind them."""
 
@@ -50,9 +85,12 @@ class Engine:
         self._connection: Connection | None = None
         self._opening = Lock()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="columnar")
-        self._turns = asyncio.Semaphore(at_once)
-        self._most_waiting = most_waiting
-        self.waiting = 0
+        self._queue = Queue(at_once, most_waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How much runs or waits."""
+        return self._queue.waiting
 
     async def run(self, work: Callable[[Connection], T], *, seconds: float | None = None) -> T:
         """`work` in a thread, with a connection of its own; interrupted when the caller goes or time is up.
@@ -60,20 +98,8 @@ class Engine:
         `seconds` counts from now, waiting included. Raises Busy, Stopped, MissingPart, or OperatorError when DuckDB
         cannot do it.
         """
-        if self.waiting >= self._most_waiting:
-            raise Busy("Too many questions wait for their turn.", hint="Ask again in a moment.", retry_after=5)
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(seconds):
-                async with self._turns:
-                    return await self._run(work)
-        except TimeoutError:
-            raise Stopped(
-                f"The question took longer than {seconds:g} s.",
-                hint="Ask for a shorter range or fewer events, or raise GATEWAY_SCAN_SECONDS.",
-            ) from None
-        finally:
-            self.waiting -= 1
+        async with self._queue.turn(seconds):
+            return await self._run(work)
 
     async def _run(self, work: Callable[[Connection], T]) -> T:
         cursors: list[Connection] = []

@@ -7,6 +7,7 @@ is read from MongoDB, within a limit.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,18 +17,20 @@ import numpy as np
 from gateway.clock import Clock
 from gateway.errors import TooLarge, Unavailable
 from gateway.insights.columnar import selecting
-from gateway.insights.columnar.engine import Connection, Engine, MissingPart
+from gateway.insights.columnar.engine import Connection, Engine, MissingPart, Queue, within
 from gateway.insights.columnar.folder import Folder, PartsElsewhere
 from gateway.insights.columnar.selecting import Array, Rows, Scalar, Selection
 from gateway.insights.columnar.users import Codes, Directory, Users
 from gateway.model.scope import Scope
 from gateway.store.columnar import Generation, Manifest, Manifests, Part, Positions
-from gateway.store.columnar_rows import ColumnarRows, projection
+from gateway.store.columnar_rows import ColumnarRows, distance, projection
 from gateway.store.database import Database, Document
 from gateway.store.measures import Measures
 
 #: How often a scan begins anew because a part was replaced under it.
 _TRIES = 3
+#: Rows of the feed that are looked at, rather than the question be answered anew.
+_MOST_LOOKED_AT = 20_000
 _WIDER = "Ask for a shorter range or fewer events, or raise GATEWAY_SCAN_ROWS."
 
 
@@ -106,12 +109,29 @@ class Scans:
     directory: Directory
     clock: Clock
     limits: Limits = field(default_factory=Limits)
+    #: For questions that MongoDB alone answers: what they read lies in this process's memory.
+    reads: Queue = field(default_factory=lambda: Queue(2, 64))
 
     async def version(self, scope: Scope) -> Version:
         """What a scan would see now: together with a definition's hash the key of a cached result."""
-        head = await Manifests(self.database).head(scope.workspace)
-        heads, _ = await ColumnarRows(self.database).heads_and_floors()
+        head, (heads, _) = await asyncio.gather(
+            Manifests(self.database).head(scope.workspace), ColumnarRows(self.database).heads_and_floors()
+        )
         return Version(head.current, head.version, heads)
+
+    async def same(self, scope: Scope, then: Version, now: Version, names: Collection[str] | None) -> bool:
+        """Whether nothing came between two versions that an answer about events of these names (None: about anything)
+        could tell."""
+        if then == now:
+            return True
+        if (then.generation, then.version) != (now.generation, now.version):
+            return False
+        if distance(then.heads, now.heads) > _MOST_LOOKED_AT:
+            return False
+        rows = ColumnarRows(self.database)
+        _, floors = await rows.heads_and_floors()
+        kept = all(floor - 1 <= position for floor, position in zip(floors, then.heads, strict=True))
+        return kept and not await rows.came(scope.workspace, then.heads, now.heads, names)
 
     async def scan(self, scope: Scope, selection: Selection, among: Collection[str] | None = None) -> Scanned:
         """The selected events of the scope's workspace, sorted; only those of these users, when given by their ids.
@@ -119,18 +139,17 @@ class Scans:
         Raises TooLarge for a question about too much, Unavailable when it takes too long or too many wait, and
         PartsElsewhere where this process does not see the parts. It ends when its task is cancelled.
         """
-        deadline = self.clock.monotonic() + self.limits.seconds
-        for last in range(_TRIES - 1, -1, -1):
-            try:
-                return await self._scan(scope, selection, deadline, among)
-            except MissingPart as error:
-                if not last:
-                    raise Unavailable(error.message, hint="`journey-gateway doctor` says what is wrong.") from error
+        # All of it counts: what is read from MongoDB, and who is whose, which the first question has to wait for.
+        async with within(self.limits.seconds):
+            for last in range(_TRIES - 1, -1, -1):
+                try:
+                    return await self._scan(scope, selection, among)
+                except MissingPart as error:
+                    if not last:
+                        raise Unavailable(error.message, hint="`journey-gateway doctor` says what is wrong.") from error
         raise AssertionError("unreachable")
 
-    async def _scan(
-        self, scope: Scope, selection: Selection, deadline: float, among: Collection[str] | None
-    ) -> Scanned:
+    async def _scan(self, scope: Scope, selection: Selection, among: Collection[str] | None) -> Scanned:
         workspace = scope.workspace
         manifest = await Manifests(self.database).read(workspace)
         heads, floors = await ColumnarRows(self.database).heads_and_floors()
@@ -140,7 +159,8 @@ class Scans:
             parts = await self._parts(manifest, selection)
             tail = await self._tail(workspace, manifest.current, heads, selection)
         else:
-            tail = await self._stored(workspace, selection)
+            async with self.reads.turn(None):
+                tail = await self._stored(workspace, selection)
         # Behind the events, so that nobody's identity is missing; before the work, so that it stays one moment.
         users = await self.directory.users(workspace)
         denying = users.codes((await Measures(self.database).denying(scope)).users)
@@ -155,8 +175,7 @@ class Scans:
             denying=denying,
             among=None if among is None else users.codes(among),
         )
-        left = max(0.001, deadline - self.clock.monotonic())
-        scanned = await self.engine.run(work, seconds=left)
+        scanned = await self.engine.run(work)
         return replace(scanned, version=Version(manifest.head.current, manifest.head.version, heads))
 
     def _usable(self, manifest: Manifest, floors: Positions) -> bool:
@@ -182,7 +201,7 @@ class Scans:
         if chosen:
             folder = self.folder
             assert folder is not None
-            name = await self.engine.run(lambda _: folder.name(make=False), seconds=self.limits.seconds)
+            name = await self.engine.run(lambda _: folder.name(make=False))
             if name != manifest.head.store:
                 raise PartsElsewhere(
                     "This gateway does not see the parts of the columnar projection.",
@@ -281,10 +300,11 @@ def in_order(user: Codes, at: Array, seq: Array) -> Array:
         return np.empty(0, np.int64)
     first, last = int(at.min()), int(at.max())
     bits = max(1, (last - first).bit_length())
-    if bits + 32 > 63:
+    if bits + (int(user.max()) + 1).bit_length() > 63:
         return np.lexsort((seq, at, user))
     packed = (user.astype(np.int64) + 1) << bits | (at - first)
-    order = np.argsort(packed)
+    # Parts are in the order of name, identity and time: runs, which this merges; another sort begins from nothing.
+    order = np.argsort(packed, kind="stable")
     packed = packed[order]
     same = packed[1:] == packed[:-1]
     if same.any():

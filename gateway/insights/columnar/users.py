@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -33,6 +35,11 @@ _IDLE_SECONDS = 600.0
 _WAIT_SECONDS = 10.0
 _LOAD_SECONDS = 300.0
 _AGAIN_SECONDS = 0.5
+#: While nobody waits, what changed is looked at only so often: enough that a question has little to catch up with.
+_REST_SECONDS = 5.0
+
+
+_TABLES = count(1)
 
 
 def _no_whos() -> Whos:
@@ -42,12 +49,14 @@ def _no_whos() -> Whos:
 @dataclass(frozen=True, slots=True)
 class Users:
     """The users of a workspace at one moment. `who` [n], rising, are identities, `code` [n] their users: places in
-    `high` and `low` [m], the two halves of a user's id."""
+    `high` and `low` [m], the two halves of a user's id. `moves` is the same as long as nobody who was there has another
+    user, or is hidden, or no more: those who are new change nothing that was said of the others."""
 
     who: Whos = field(default_factory=_no_whos)
     code: Codes = field(default_factory=lambda: np.empty(0, np.int32))
     high: Whos = field(default_factory=_no_whos)
     low: Whos = field(default_factory=_no_whos)
+    moves: int = 0
 
     def of(self, who: Whos) -> Codes:
         """The user of each identity; NOBODY where there is none."""
@@ -95,13 +104,17 @@ class _Table:
     news: dict[int, str | None] = field(default_factory=dict)
     hidden: Whos = field(default_factory=_no_whos)
     number: int = 0
+    #: No two tables of a process have the same.
+    moves: int = field(default_factory=lambda: next(_TABLES) << 40)
     made: Users | None = None
 
     def apply(self, change: Moved) -> None:
         who = who_of(change.key)
-        if change.new or change.user is None or who in self.news or self._has(who):
+        known = who in self.news or self._has(who)
+        if change.new or change.user is None or known:
             self.news[who] = change.user  # updates of other workspaces are none of ours
             self.made = None
+            self.moves += known
 
     def _has(self, who: int) -> bool:
         key = np.uint64(who)
@@ -128,7 +141,7 @@ class _Table:
             self.take_in()
             shown = ~np.isin(self.who, self.hidden) if len(self.hidden) else np.ones(len(self.who), bool)
             high, first, code = np.unique(self.high[shown], return_index=True, return_inverse=True)
-            self.made = Users(self.who[shown], code.astype(np.int32), high, self.low[shown][first])
+            self.made = Users(self.who[shown], code.astype(np.int32), high, self.low[shown][first], self.moves)
         return self.made
 
 
@@ -155,6 +168,8 @@ class _Followed:
         self._moved = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._asked = 0.0
+        self._waiting = 0
+        self._called = asyncio.Event()
         self._turn = asyncio.Lock()
         self._stopping = False
 
@@ -164,11 +179,15 @@ class _Followed:
         wanted = await self._keys.now()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._follow())
+        self._waiting += 1
+        self._called.set()
         try:
             async with asyncio.timeout(_WAIT_SECONDS if self._table is not None else _LOAD_SECONDS), self._moved:
                 await self._moved.wait_for(lambda: self._reached is not None and self._reached >= wanted)
         except TimeoutError:
             raise Unavailable("Who is whose cannot be followed now.", hint="Ask again in a moment.") from None
+        finally:
+            self._waiting -= 1
         async with self._turn:
             await self._look_at_suppressed()
             assert self._table is not None
@@ -177,6 +196,7 @@ class _Followed:
     async def stop(self) -> None:
         # Not by cancelling: a driver in the middle of a read may swallow that and go on.
         self._stopping = True
+        self._called.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -187,7 +207,7 @@ class _Followed:
         if number != table.number:
             keys = await self._keys.suppressed()
             table.hidden = np.fromiter(map(who_of, keys), np.uint64, len(keys))
-            table.number, table.made = number, None
+            table.number, table.made, table.moves = number, None, table.moves + 1
 
     async def _follow(self) -> None:
         while self._wanted():
@@ -220,6 +240,7 @@ class _Followed:
         assert since is not None
         async with self._keys.changes(since) as stream:
             while self._wanted():
+                self._called.clear()
                 # Read before the stream is asked: if it has nothing then, we have come so far.
                 position = await self._keys.settled()
                 changes = await stream.next_batch(1_000)
@@ -231,6 +252,16 @@ class _Followed:
                     # More of that very time may follow.
                     self._reached = _before(changes[-1]["clusterTime"]) if changes else position
                     self._moved.notify_all()
+                if not changes:
+                    await self._rest()
+
+    async def _rest(self) -> None:
+        """Until somebody asks, or it is time to catch up. Who asks meanwhile is not kept waiting."""
+        await asyncio.sleep(0)  # those who have what they waited for go first
+        if not self._waiting:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REST_SECONDS):
+                    await self._called.wait()
 
 
 class Directory:

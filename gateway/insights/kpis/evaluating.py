@@ -257,7 +257,9 @@ class Evaluator:
         by = question.breakdown
         if by is not None and by.kind == "property":
             events = list(dict.fromkeys(rule.event for rule in rules_of(question.kpi.function)))
-            await self.questions.check_property(scope, contract, events, by.key, "by")
+            await self.questions.vocabulary.check_property(scope, contract, events, by.key, "by")
+        if by is not None and by.kind == "trait":
+            await self.questions.vocabulary.check_trait(scope, contract, by.key, "by")
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await self.questions.scans.engine.run(lambda _: work())

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from gateway.clock import Clock
 from gateway.contract import Contract, Kpi, KpiStatus
 from gateway.errors import GatewayError, Unavailable
+from gateway.insights.columnar.engine import Stopped
 from gateway.insights.kernels.calendar import Calendar, Interval
 from gateway.insights.kpis.evaluating import Evaluator, KpiQuestion, status
 from gateway.insights.kpis.ranges import TimeRange
@@ -30,6 +32,8 @@ LOOK_SECONDS = 20.0
 GRACE_MS = 10 * 60 * 1000
 #: Periods of one KPI that are made up for at one look.
 MOST_AT_ONCE = 100
+#: A KPI that cannot be worked out is tried again after so many seconds, then after twice as long, and so on.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3_600.0
 _LANE = "kpi snapshots"
 _UTC = ZoneInfo("UTC")
 _INTERVALS = {
@@ -38,6 +42,16 @@ _INTERVALS = {
     "weekly": Interval.WEEK,
     "monthly": Interval.MONTH,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """A KPI that could not be worked out: why (a code), when it is tried again (monotonic seconds), and how long after
+    that the next time."""
+
+    reason: str
+    again: float
+    pause: float
 
 
 class Snapshots:
@@ -62,7 +76,11 @@ class Snapshots:
         self._contract = contract
         self._workspaces = workspaces
         self._derived = derived
-        self._told: set[tuple[str, str]] = set()
+        self._failing: dict[tuple[str, str, str], _Failing] = {}
+
+    def troubles(self) -> list[str]:
+        """Which KPIs cannot be written down now, and why."""
+        return [f"{kpi}: {failing.reason}" for (_, kpi, _), failing in sorted(self._failing.items())]
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,28 +99,53 @@ class Snapshots:
         """Write down what is due; how many snapshots."""
         version, contract = self._contract()
         last, now = await self._stored.last(workspace), self._clock.now()
-        due = [(kpi, due_periods(kpi, last.get((kpi.key, str(kpi.cadence))), now)) for kpi in contract.kpis.values()]
+        self._forget(workspace, contract)
+        due = [
+            (kpi, due_periods(kpi, last.get((kpi.key, str(kpi.cadence))), now))
+            for kpi in contract.kpis.values()
+            if self._may(workspace, kpi)
+        ]
         if not any(periods for _, periods in due) or not await self._derived(workspace):
             return 0
         taken = 0
-        for kpi, periods in due:
-            for period in periods:
-                taken += await self._take_one(workspace, version, contract, kpi, period)
+        for kpi, periods in ((kpi, periods) for kpi, periods in due if periods):
+            try:
+                for period in periods:
+                    taken += await self._take_one(workspace, version, contract, kpi, period)
+            except GatewayError as error:
+                if isinstance(error, Unavailable) and not isinstance(error, Stopped):
+                    raise  # nothing is wrong with the KPI
+                # Too much for one question, or for its time: the others go on.
+                self._put_off(workspace, kpi, error.code)
+            else:
+                if (workspace, kpi.key, kpi.hash) in self._failing:
+                    del self._failing[workspace, kpi.key, kpi.hash]
+                    log.info("a KPI has snapshots again", extra={"kpi": kpi.key})
         return taken
+
+    def _may(self, workspace: str, kpi: Kpi) -> bool:
+        failing = self._failing.get((workspace, kpi.key, kpi.hash))
+        return failing is None or self._clock.monotonic() >= failing.again
+
+    def _put_off(self, workspace: str, kpi: Kpi, reason: str) -> None:
+        place = (workspace, kpi.key, kpi.hash)
+        known = self._failing.get(place)
+        pause = FIRST_PAUSE_SECONDS if known is None else min(LONGEST_PAUSE_SECONDS, 2 * known.pause)
+        self._failing[place] = _Failing(reason, self._clock.monotonic() + pause, pause)
+        if known is None or known.reason != reason:
+            log.warning("a KPI has no snapshots", extra={"kpi": kpi.key, "reason": reason})
+
+    def _forget(self, workspace: str, contract: Contract) -> None:
+        """KPIs that are no more, or have another definition."""
+        there = {(workspace, kpi.key, kpi.hash) for kpi in contract.kpis.values()}
+        for place in [one for one in self._failing if one[0] == workspace and one not in there]:
+            del self._failing[place]
 
     async def _take_one(
         self, workspace: str, version: int, contract: Contract, kpi: Kpi, period: tuple[int, int]
     ) -> int:
         question = KpiQuestion(kpi=kpi, range=TimeRange(start=period[0], end=period[1]))
-        try:
-            figure = await self._evaluator.figure(Scope.system(workspace), contract, question)
-        except Unavailable:
-            raise
-        except GatewayError as error:  # too much for one question: the others go on
-            if (workspace, kpi.key) not in self._told:
-                self._told.add((workspace, kpi.key))
-                log.warning("a KPI has no snapshots", extra={"kpi": kpi.key, "reason": error.code})
-            return 0
+        figure = await self._evaluator.figure(Scope.system(workspace), contract, question)
         found = figure.estimate
         one = KpiSnapshot(
             workspace=workspace,
