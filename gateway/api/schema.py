@@ -25,6 +25,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from gateway.api.admission import Admission, Gate
+from gateway.api.answering import Answering
 from gateway.api.consistency import Told
 from gateway.api.contract_changes import ContractProblem
 from gateway.api.contract_news import Agreed
@@ -63,7 +64,7 @@ class Query(Asking, Agreeing):
 
 
 @strawberry.type(description="What can be sent and decided.")
-class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Requesting, Observing):
+class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Requesting, Observing, Answering):
     """The root of mutations."""
 
 

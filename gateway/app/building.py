@@ -28,6 +28,7 @@ from gateway.clock import ServerClock, random_secret
 from gateway.connectors.instances import Instance
 from gateway.contract import Contract
 from gateway.errors import SetupError
+from gateway.feedback import Feedback
 from gateway.insights.alerting import EvaluatedKpis, RuleValues, RuleWatch
 from gateway.insights.asking import Questions
 from gateway.insights.kpis.evaluating import Evaluator
@@ -96,6 +97,7 @@ class Gateway:
     accounting: Accounting
     derivation: DerivationStatus
     privacy: Privacy
+    feedback: Feedback
     eraser: Eraser
     deriver: Deriver
     connectors: Connectors
@@ -363,6 +365,7 @@ async def _build(
         accounting=accounting,
         derivation=derivation.status,
         privacy=privacy,
+        feedback=Feedback(database, events, privacy, clock, secret),
         eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
         deriver=deriver,
         connectors=connectors,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.model.response import DISMISSED, QUESTION_ANSWERED, RESPONDED, SHOWN
 from gateway.store.database import Database, Index
 
 
@@ -34,6 +35,11 @@ COLLECTIONS = (
             _index("workspace", "at", "seq", "_id"),
             _index("workspace", "name", "at", "seq", "_id"),
             _index("receivedAt", "seq", "_id"),
+            # What one user was asked is looked up whenever a page wonders whether to ask them.
+            Index(
+                (("workspace", 1), ("sk", 1), ("name", 1), ("at", -1)),
+                partial={"name": {"$in": [SHOWN, QUESTION_ANSWERED, DISMISSED, RESPONDED]}},
+            ),
         ),
     ),
     Collection(

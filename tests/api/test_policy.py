@@ -106,6 +106,14 @@ TYPES = {
     "DeliveryDestination": "operator",
     "ReplayDeliveriesPayload": "mender",
     "SurveyResponse": "events own",
+    **dict.fromkeys(
+        (
+            *("SurveyOffer", "OfferedSurvey", "SurveyQuestion", "SurveyScale", "SurveyOption", "SurveyBranch"),
+            "SurveyPageTrigger",
+        ),
+        "journeys own",
+    ),
+    "SurveyGround": "journeys",
     "SurveyAnswer": "events own",
     "ResponseChange": "events own",
     "Plugin": "operator",
@@ -200,6 +208,9 @@ FIELDS = {
     "Query.plugins": "operator",
     "User.responses": "events own",
     "SurveyAnswer.value": "events pii own",
+    **{f"SurveyResponse.{name}": "events pii own" for name in ("score", "comment")},
+    "SurveyOffer.grounds": "journeys",
+    **{f"Mutation.{name}": "sender own" for name in ("submitResponse", "recordSurveyDisplay", "dismissSurvey")},
     "Subscription.responseReceived": "events own",
     "Query.deliveries": "operator",
     "DeliveryConnection.destinations": "operator",
@@ -308,6 +319,7 @@ FIELDS = {
 OPEN = {"id", "cursor", "gap"}
 OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
 OPEN_TYPES |= {"RecordExposurePayload", "TrackReceipt", "Misfit"}
+OPEN_TYPES |= {"SubmitResponsePayload", "RecordSurveyDisplayPayload", "DismissSurveyPayload"}
 
 VALUES = {
     "id": '"user_00000000000000000000000000000000"',
@@ -335,6 +347,7 @@ INPUTS = {
     "track": '{event: "A"}',
     "replayQuarantine": "{ids: []}",
     "recordExposure": "{exposures: []}",
+    "submitResponse": "{answers: []}",
     **dict.fromkeys(
         ("paths", "variants", "directlyFollows", "trend", "stickiness", "lifecycle", "sessionStats"),
         '{range: {last: "1d"}}',
