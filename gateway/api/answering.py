@@ -190,14 +190,13 @@ async def _submit(context: Context, given: SubmitResponseInput) -> SubmitRespons
     if isinstance(about, InputError):
         return SubmitResponsePayload(**_refused([about]), response_id=None)
     pairs = [(str(one.question), one.value) for one in given.answers]
-    if about.survey is not None and about.survey.anonymous:
-        error = wrong("ANONYMOUS", "Anonymous surveys are not answered yet.", None, "input", "offer")
-        return SubmitResponsePayload(**_refused([error]), response_id=None)
     answered, problems = _checked(about, pairs, given.complete)
     if not problems and not pairs:
         problems = [AnswerProblem(None, "NO_ANSWERS", "There are no answers.", "Send some, or `dismissSurvey`.")]
     if problems:
         return SubmitResponsePayload(**_refused([_told(one) for one in problems]), response_id=None)
+    if about.survey is not None and about.survey.anonymous:
+        return await _submit_anonymously(context, about, about.survey, answered, given.complete)
     if not given.complete:
         receipt = await _send(context, about, partly_answered(about.where, answered))
         return SubmitResponsePayload(**_heard(receipt), response_id=None)
@@ -218,6 +217,19 @@ async def _submit(context: Context, given: SubmitResponseInput) -> SubmitRespons
     return SubmitResponsePayload(
         **heard, response_id=strawberry.ID(f"response_{key.hex()}") if heard["stored"] else None
     )
+
+
+async def _submit_anonymously(
+    context: Context, about: _About, survey: Survey, answered: Answered, complete: bool
+) -> SubmitResponsePayload:
+    """Nothing of it becomes an event: those say who and when."""
+    if not complete:
+        hint = "Send all answers at once with `complete: true`."
+        error = wrong("ANONYMOUS", "Anonymous surveys take no answers in parts.", hint, "input", "complete")
+        return SubmitResponsePayload(**_refused([error]), response_id=None)
+    feedback, workspace = context.services.feedback, context.scope.workspace
+    fresh = await feedback.anonymous.take(workspace, survey, about.where.offer, answered)
+    return SubmitResponsePayload(stored=True, known=not fresh, consistency_token=None, errors=[], response_id=None)
 
 
 def _checked(

@@ -144,7 +144,10 @@ class Gateway:
             yield
             return
         task = asyncio.create_task(self.deriver.run())
-        runs = (self._audit_alerts(), self.tending.run(), self.snapshots.run(), self._watch_rules())
+        runs = (
+            *(self._audit_alerts(), self.tending.run(), self.snapshots.run(), self._watch_rules()),
+            self.feedback.anonymous.run(lambda: self.contract, self.keyring.workspaces, self.deriver.owns),
+        )
         looking = [asyncio.create_task(run) for run in runs]
         try:
             # Inside: what is delivered is noted under the lanes that the deriver then gives back.

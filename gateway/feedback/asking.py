@@ -9,6 +9,7 @@ from typing import get_args
 from gateway.clock import Clock
 from gateway.contract import Contract, Survey
 from gateway.contract.surveys import OnEvent
+from gateway.feedback.anonymous import Anonymous
 from gateway.feedback.choosing import CAP, Cap, Choice, choose
 from gateway.feedback.eligibility import FRESH_MS, Moment, Verdict
 from gateway.feedback.offers import Offer, Offers
@@ -42,6 +43,7 @@ class Feedback:
         self._events, self._privacy, self._clock = events, privacy, clock
         self.counts = SurveyCounts(database)
         self.offers = Offers(secret)
+        self.anonymous = Anonymous(database, clock)
         self.cap = cap
         self._quotas: dict[tuple[str, str, int], tuple[float, int]] = {}
 
@@ -100,7 +102,10 @@ class Feedback:
         place, asked_at = (workspace, survey.key, since), self._clock.monotonic()
         known = self._quotas.get(place)
         if known is None or not 0 <= asked_at - known[0] < QUOTA_SECONDS:
-            count = await self.counts.answered(workspace, survey.key, since, at_most=quota.answers)
+            if survey.anonymous:  # without times of their own all of them count
+                count = await self.anonymous.stored.count(workspace, survey.key, at_most=quota.answers)
+            else:
+                count = await self.counts.answered(workspace, survey.key, since, at_most=quota.answers)
             self._quotas = {key: one for key, one in self._quotas.items() if key[:2] != place[:2]}
             known = self._quotas[place] = (asked_at, count)
         return known[1] >= quota.answers

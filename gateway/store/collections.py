@@ -19,6 +19,8 @@ class Collection:
     name: str
     shard_key: str
     indexes: tuple[Index, ...] = ()
+    #: Its rows lie in the order of their `_id`: nothing of the order in which they came is kept.
+    clustered: bool = False
 
 
 def _index(*keys: str, unique: bool = False) -> Index:
@@ -144,6 +146,9 @@ COLLECTIONS = (
     Collection("alerts", "workspace, _id", (_index("workspace", "-lastAt", "-_id"),)),
     Collection("kpi_snapshots", "workspace, _id", (_index("workspace", "kpi", "-start", "-_id"),)),
     Collection("columnar_manifest", "workspace, _id", (_index("workspace", "kind"),)),
+    Collection("anonymous_answers", "workspace, _id", (_index("workspace", "survey", "at"),), clustered=True),
+    Collection("anonymous_marks", "workspace, _id", (_index("workspace", "survey"),), clustered=True),
+    Collection("anonymous_secrets", "workspace, _id", (_index("workspace"),)),
     Collection("erasures", "workspace, _id", (Index((("lane", 1), ("dueAt", 1)), partial={"status": "running"}),)),
 )
 
@@ -151,6 +156,8 @@ COLLECTIONS = (
 async def prepare(database: Database) -> None:
     """Create what is missing; cheap when everything is there."""
     for collection in COLLECTIONS:
+        if collection.clustered:
+            await database.create_collection(collection.name, clustered=True)
         if collection.indexes:
             await database.ensure_indexes(collection.name, collection.indexes)
         else:

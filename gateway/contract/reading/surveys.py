@@ -63,6 +63,10 @@ def check_survey(source: Source) -> None:
             check_duration(source, ("triggers", index, "periodic", "every"), periodic.get("every"))
     _check_schedule(source, value.get("schedule"))
     _check_variants(source, value, languages if isinstance(languages, list) else ["en"])
+    quota = value.get("quota")
+    if value.get("anonymous") is True and isinstance(quota, dict) and "per" in quota:
+        what = "anonymous answers have no time of their own, by which one could count them"
+        source.report(("quota", "per"), what, "remove per: the quota is then of all answers")
     if not any(problem.place[:1] == ("questions",) for problem in source.problems):
         _check_ways(source, [_question(one, ["en"]) for _, one in questions])
 
