@@ -44,6 +44,7 @@ from gateway.api.quarantine import (
 from gateway.api.ranges import KPIS, RangeInput
 from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
+from gateway.api.scores import Scoring
 from gateway.api.segments import SEGMENTS, Grouping, Segment
 from gateway.api.sequences import SequenceQuestions
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
@@ -99,7 +100,9 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping, Alerting):
+class Query(
+    Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping, Alerting, Scoring
+):
     """The root of queries."""
 
     @field(

@@ -114,6 +114,10 @@ TYPES = {
         "journeys own",
     ),
     "SurveyGround": "journeys",
+    **dict.fromkeys(
+        ("CxResult", "CxAnswerCount", "CxResponseRate", "CxTrend", "CxSlice", "CxCorrelation"),
+        "kpis",
+    ),
     "SurveyAnswer": "events own",
     "ResponseChange": "events own",
     "Plugin": "operator",
@@ -210,6 +214,8 @@ FIELDS = {
     "SurveyAnswer.value": "events pii own",
     **{f"SurveyResponse.{name}": "events pii own" for name in ("score", "comment")},
     "SurveyOffer.grounds": "journeys",
+    **dict.fromkeys(("Query.cx", "Query.correlate", "Stage.cx"), "kpis"),
+    "CxResult.anonymousComments": "kpis pii",
     **{f"Mutation.{name}": "sender own" for name in ("submitResponse", "recordSurveyDisplay", "dismissSurvey")},
     "Subscription.responseReceived": "events own",
     "Query.deliveries": "operator",
@@ -331,6 +337,8 @@ VALUES = {
     "file": '"key: a"',
     "node": '{kind: KPI, key: "csat"}',
     "direction": "UPSTREAM",
+    "metric": "CSAT",
+    "outcome": '{event: "Order Completed"}',
     "keys": '["csat"]',
 }
 _PROPOSAL = '{id: "proposal_00000000000000000000000000000000"}'
