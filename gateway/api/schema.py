@@ -49,6 +49,8 @@ from gateway.api.query import Query as Asking
 from gateway.api.scalars import SCALARS
 from gateway.api.segments import Entering
 from gateway.api.subscriptions import Subscription as Following
+from gateway.api.survey_news import Offering
+from gateway.api.survey_previews import Previewing
 from gateway.contract import Contract
 from gateway.errors import SetupError
 from gateway.plugin import GraphqlFields, check_declared
@@ -59,7 +61,7 @@ NO_CONTRACT = Contract("none", {}, {})
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Asking, Agreeing):
+class Query(Asking, Agreeing, Previewing):
     """The root of queries."""
 
 
@@ -69,7 +71,7 @@ class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Re
 
 
 @strawberry.type(description="What can be watched, over WebSocket or as an event stream.")
-class Subscription(Following, Flagging, Entering, Agreed, Measuring):
+class Subscription(Following, Flagging, Entering, Agreed, Measuring, Offering):
     """The root of subscriptions."""
 
 

@@ -114,6 +114,8 @@ TYPES = {
         "journeys own",
     ),
     "SurveyGround": "journeys",
+    **dict.fromkeys(("SurveyPreview", "SurveyPreviewUser", "SurveyPreviewGround"), "journeys"),
+    "SurveyChange": "journeys own",
     **dict.fromkeys(
         ("CxResult", "CxAnswerCount", "CxResponseRate", "CxTrend", "CxSlice", "CxCorrelation"),
         "kpis",
@@ -214,6 +216,8 @@ FIELDS = {
     "SurveyAnswer.value": "events pii own",
     **{f"SurveyResponse.{name}": "events pii own" for name in ("score", "comment")},
     "SurveyOffer.grounds": "journeys",
+    "Query.surveyPreview": "journeys",
+    "Subscription.surveyOffered": "journeys own",
     **dict.fromkeys(("Query.cx", "Query.correlate", "Stage.cx"), "kpis"),
     "CxResult.anonymousComments": "kpis pii",
     **{f"Mutation.{name}": "sender own" for name in ("submitResponse", "recordSurveyDisplay", "dismissSurvey")},

@@ -146,7 +146,7 @@ def test_ranks_correlate_as_spearman_has_it() -> None:
     scores, outcomes = np.array([1.0, 2, 2, 4, 5, 5, 7]), np.array([0.0, 0, 1, 0, 1, 1, 1])
 
     def rank(values: np.ndarray[tuple[int], np.dtype[np.float64]], place: int) -> float:
-        return 1 + sum((other < values[place]) + (other == values[place]) / 2 for other in values) - 0.5
+        return 1 + float(sum((other < values[place]) + (other == values[place]) / 2 for other in values)) - 0.5
 
     pairs = [(rank(scores, place), rank(outcomes, place)) for place in range(len(scores))]
     mean = sum(one for one, _ in pairs) / len(pairs)
