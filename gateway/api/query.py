@@ -23,6 +23,7 @@ from gateway.api.deliveries import DELIVERIES, DeliveryConnection, DeliveryStatu
 from gateway.api.derivation import DERIVATION, DerivationState
 from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
+from gateway.api.follow_ups import FOLLOW_UPS, follow_up_by
 from gateway.api.frictions import FrictionQuestions
 from gateway.api.funnels import Funnels
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
@@ -71,6 +72,7 @@ _NEEDED = {
     "alert": ALERTS,
     "rule": KPIS,
     "response": EVENTS,
+    "followup": FOLLOW_UPS,
     **contract_query.NEEDED,
 }
 
@@ -430,6 +432,7 @@ _FINDERS: dict[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "alert": alert_by,
     "rule": rule_by,
     "response": response,
+    "followup": follow_up_by,
     **contract_query.FINDERS,
 }
 

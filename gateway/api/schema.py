@@ -37,6 +37,7 @@ from gateway.api.events import UntypedEvent
 from gateway.api.failures import presented
 from gateway.api.flag_changes import Flagging
 from gateway.api.flags import Exposing
+from gateway.api.follow_ups import FollowingUp, LookingAfter
 from gateway.api.kpi_changes import Measuring
 from gateway.api.mutations import InputError
 from gateway.api.mutations import Mutation as Sending
@@ -61,12 +62,14 @@ NO_CONTRACT = Contract("none", {}, {})
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Asking, Agreeing, Previewing):
+class Query(Asking, Agreeing, Previewing, FollowingUp):
     """The root of queries."""
 
 
 @strawberry.type(description="What can be sent and decided.")
-class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Requesting, Observing, Answering):
+class Mutation(
+    Sending, Deciding, Private, Exposing, Redelivering, Proposing, Requesting, Observing, Answering, LookingAfter
+):
     """The root of mutations."""
 
 

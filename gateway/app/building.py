@@ -147,6 +147,7 @@ class Gateway:
         runs = (
             *(self._audit_alerts(), self.tending.run(), self.snapshots.run(), self._watch_rules()),
             self.feedback.anonymous.run(lambda: self.contract, self.keyring.workspaces, self.deriver.owns),
+            self.feedback.reacting.run(self.clock, self.keyring.workspaces, self.deriver.owns),
         )
         looking = [asyncio.create_task(run) for run in runs]
         try:

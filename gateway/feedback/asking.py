@@ -13,6 +13,7 @@ from gateway.feedback.anonymous import Anonymous
 from gateway.feedback.choosing import CAP, Cap, Choice, choose
 from gateway.feedback.eligibility import FRESH_MS, Moment, Verdict
 from gateway.feedback.offers import Offer, Offers
+from gateway.feedback.reacting import Reacting
 from gateway.feedback.standing import Standing, heard
 from gateway.journeys.segments import members
 from gateway.model.consent import Consent, Purpose
@@ -22,6 +23,7 @@ from gateway.model.journey import UserState
 from gateway.model.response import SURVEYED
 from gateway.model.scope import Scope
 from gateway.privacy import Privacy
+from gateway.store.alerts import Alerts
 from gateway.store.database import Database
 from gateway.store.events import Events
 from gateway.store.survey_counts import SurveyCounts
@@ -44,6 +46,7 @@ class Feedback:
         self.counts = SurveyCounts(database)
         self.offers = Offers(secret)
         self.anonymous = Anonymous(database, clock)
+        self.reacting = Reacting(database, Alerts(database))
         self.cap = cap
         self._quotas: dict[tuple[str, str, int], tuple[float, int]] = {}
 

@@ -146,6 +146,15 @@ COLLECTIONS = (
     Collection("alerts", "workspace, _id", (_index("workspace", "-lastAt", "-_id"),)),
     Collection("kpi_snapshots", "workspace, _id", (_index("workspace", "kpi", "-start", "-_id"),)),
     Collection("columnar_manifest", "workspace, _id", (_index("workspace", "kind"),)),
+    Collection(
+        "follow_ups",
+        "workspace, _id",
+        (
+            _index("workspace", "-at", "-_id"),
+            _index("workspace", "key"),
+            Index((("workspace", 1), ("dueAt", 1)), partial={"late": False}),
+        ),
+    ),
     Collection("anonymous_answers", "workspace, _id", (_index("workspace", "survey", "at"),), clustered=True),
     Collection("anonymous_marks", "workspace, _id", (_index("workspace", "survey"),), clustered=True),
     Collection("anonymous_secrets", "workspace, _id", (_index("workspace"),)),

@@ -114,6 +114,8 @@ TYPES = {
         "journeys own",
     ),
     "SurveyGround": "journeys",
+    "FollowUp": "events",
+    **dict.fromkeys(("AssignFollowUpPayload", "ResolveFollowUpPayload"), "events"),
     **dict.fromkeys(("SurveyPreview", "SurveyPreviewUser", "SurveyPreviewGround"), "journeys"),
     "SurveyChange": "journeys own",
     **dict.fromkeys(
@@ -216,6 +218,10 @@ FIELDS = {
     "SurveyAnswer.value": "events pii own",
     **{f"SurveyResponse.{name}": "events pii own" for name in ("score", "comment")},
     "SurveyOffer.grounds": "journeys",
+    "Query.followUps": "events",
+    **{f"FollowUp.{name}": "events pii" for name in ("score", "note")},
+    **dict.fromkeys(("Mutation.assignFollowUp", "Mutation.resolveFollowUp"), "mender"),
+    **dict.fromkeys(("AssignFollowUpPayload.errors", "ResolveFollowUpPayload.errors"), ""),
     "Query.surveyPreview": "journeys",
     "Subscription.surveyOffered": "journeys own",
     **dict.fromkeys(("Query.cx", "Query.correlate", "Stage.cx"), "kpis"),
@@ -360,6 +366,8 @@ INPUTS = {
     "replayQuarantine": "{ids: []}",
     "recordExposure": "{exposures: []}",
     "submitResponse": "{answers: []}",
+    "assignFollowUp": '{id: "followup_0", owner: "o"}',
+    "resolveFollowUp": '{id: "followup_0"}',
     **dict.fromkeys(
         ("paths", "variants", "directlyFollows", "trend", "stickiness", "lifecycle", "sessionStats"),
         '{range: {last: "1d"}}',

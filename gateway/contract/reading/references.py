@@ -38,6 +38,8 @@ def check_references(named: Mapping[str, Sequence[Source]]) -> None:
         _check_segment(source, maps, personas)
     for source in named["alert"]:
         _check_alert(source, _by_key(named["kpi"]), segments)
+    for source in named["rule"]:
+        _check_reaction(source, maps, surveys, segments, anonymous)
     events = [source.stem for source in named["event"]]
     for source in named["example"]:
         check_known(source, ("event",), _value(source).get("event"), events, "event")
@@ -53,6 +55,25 @@ def _check_segment(source: Source, maps: Mapping[str, list[str]], personas: Mapp
             if not isinstance(traits, dict) or all(isinstance(value, list | dict) for value in traits.values()):
                 what = f"the persona {shown(key)} has no traits by which one could be told"
                 source.report((*place, "persona"), what, f"add traits: to personas/{key}.yaml, or write trait: here")
+
+
+def _check_reaction(
+    source: Source,
+    maps: Mapping[str, list[str]],
+    surveys: Mapping[str, list[str]],
+    segments: Mapping[str, object],
+    anonymous: Collection[str],
+) -> None:
+    when = _value(source).get("when")
+    if not isinstance(when, dict):
+        return
+    if check_known(source, ("when", "survey"), when.get("survey"), surveys, "survey") and when["survey"] in anonymous:
+        what = f"the survey {shown(when['survey'])} is anonymous: nobody knows whom to look after"
+        source.report(("when", "survey"), what, "name one that is not")
+    if "segment" in when:
+        check_known(source, ("when", "segment"), when["segment"], segments, "segment")
+    if isinstance(stage := when.get("stage"), dict):
+        _check_stage(source, ("when", "stage"), stage, maps)
 
 
 def _check_alert(source: Source, kpis: Mapping[str, object], segments: Mapping[str, object]) -> None:
