@@ -27,10 +27,12 @@ from gateway.store.alerts import Alerts
 from gateway.store.database import Database
 from gateway.store.events import Events
 from gateway.store.survey_counts import SurveyCounts
+from gateway.store.users import Journeys
 
 #: Of one user's survey events the newest so many count: more than a person answers in a life.
 MOST_HEARD = 500
 _MOST_RECENT = 200
+_MOST_RUNS = 20
 #: For so long (s) a quota is taken to be what it was: it may be exceeded by the answers of that time.
 QUOTA_SECONDS = 5.0
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -43,6 +45,7 @@ class Feedback:
         self, database: Database, events: Events, privacy: Privacy, clock: Clock, secret: str, cap: Cap = CAP
     ) -> None:
         self._events, self._privacy, self._clock = events, privacy, clock
+        self._journeys = Journeys(database)
         self.counts = SurveyCounts(database)
         self.offers = Offers(secret)
         self.anonymous = Anonymous(database, clock)
@@ -68,6 +71,7 @@ class Feedback:
         if names := event_names(contract.surveys.values()):
             between = (now - FRESH_MS, now + 1)
             recent = await self._events.page(scope, limit=_MOST_RECENT, names=names, sks=sks, between=between)
+        runs = [] if state is None else await self._journeys.page(scope, limit=_MOST_RUNS, user=state.user)
         return Standing(
             user,
             state,
@@ -77,6 +81,7 @@ class Feedback:
             asked,
             displays,
             recent,
+            runs,
         )
 
     async def choice(self, workspace: str, contract: Contract, standing: Standing, moment: Moment) -> Choice:

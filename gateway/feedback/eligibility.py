@@ -173,8 +173,8 @@ def _fits(trigger: Trigger, standing: Standing, moment: Moment, since: int) -> s
             ]
             return f"{rule.event} at {moment_in_words(max(times))}." if times else None
         case OnStage() | OnTaskCompleted():
-            run = None if standing.state is None else standing.state.runs.get(trigger.map)
-            return None if run is None else _moved(trigger, run, since, moment.at)
+            found = (_moved(trigger, run, since, moment.at) for run in standing.runs_through(trigger.map))
+            return next((words for words in found if words is not None), None)
         case Periodically(every):
             return _due(standing, moment, every)
         case OnTimeOnPage(seconds, path):

@@ -19,7 +19,7 @@ from gateway.feedback.standing import Asked, Standing, heard
 from gateway.journeys.fold import fold
 from gateway.model.consent import Consent
 from gateway.model.event import Event
-from gateway.model.journey import UserState
+from gateway.model.journey import Journey, UserState
 from gateway.model.response import SURVEYED
 
 
@@ -69,14 +69,14 @@ def would_ask(
     start, end = between
     surveys = {**contract.surveys, survey.key: survey}
     before = [event for event in events if event.at < start]
-    state = _folded(contract, user, before, None, start)
+    state, runs = _folded(contract, user, before, None, start, {})
     said = [event for event in events if event.name in SURVEYED and not _own(event, survey, start)]
     asked: list[tuple[int, str]] = []
     last: tuple[Ground, ...] = ()
     for place, event in enumerate(events):
         if not start <= event.at < end:
             continue
-        state = _folded(contract, user, [event], state, event.at)
+        state, runs = _folded(contract, user, [event], state, event.at, runs)
         known, displays = heard([one for one in said if one.order <= event.order])
         standing = Standing(
             user,
@@ -87,6 +87,7 @@ def would_ask(
             _with_own(known, survey, asked),
             sorted([*displays, *((at, survey.key) for at, _ in asked)], reverse=True),
             _recent(events, place, event.at),
+            list(runs.values()),
         )
         touchpoint = survey.touchpoints[0] if survey.touchpoints else None
         choice = choose(surveys, standing, Moment(event.at, touchpoint), full=full, cap=cap)
@@ -101,11 +102,18 @@ def would_ask(
 
 
 def _folded(
-    contract: Contract, user: str, events: Sequence[Event], state: UserState | None, as_of: int
-) -> UserState | None:
+    contract: Contract,
+    user: str,
+    events: Sequence[Event],
+    state: UserState | None,
+    as_of: int,
+    runs: Mapping[str, Journey],
+) -> tuple[UserState | None, dict[str, Journey]]:
+    """The state after further events, and every run through a map so far."""
     if not events:
-        return state
-    return fold(user, events, contract.journeys, as_of=as_of, state=state, segments=contract.grouping).state
+        return state, dict(runs)
+    found = fold(user, events, contract.journeys, as_of=as_of, state=state, segments=contract.grouping)
+    return found.state, {**runs, **found.journeys}
 
 
 def _own(event: Event, survey: Survey, start: int) -> bool:

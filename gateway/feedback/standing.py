@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.model.consent import Consent, Purpose
 from gateway.model.event import Event
-from gateway.model.journey import UserState
+from gateway.model.journey import Journey, UserState
 from gateway.model.response import QUESTION_ANSWERED, RESPONDED, SURVEYED
 
 
@@ -28,7 +28,8 @@ class Standing:
 
     `state` is the user as folded; None before their first event. `segments` are those they are in. `consent` is what
     they said, `unsaid` what holds for the rest. `displays` are (when, survey) of what was put before them, the newest
-    first. `recent` are their own last events, which triggers may look for.
+    first. `recent` are their own last events, which triggers may look for, and `runs` their last runs through maps:
+    another may have begun right after the one that is asked about.
     """
 
     user: str
@@ -39,6 +40,13 @@ class Standing:
     asked: Mapping[str, Asked] = field(default_factory=dict)
     displays: Sequence[tuple[int, str]] = ()
     recent: Sequence[Event] = ()
+    runs: Sequence[Journey] = ()
+
+    def runs_through(self, key: str) -> list[Journey]:
+        """Their runs through a map, as far as they are known."""
+        latest = None if self.state is None else self.state.runs.get(key)
+        known = {one.id: one for one in self.runs if one.map == key}
+        return list((known if latest is None else {latest.id: latest} | known).values())
 
     def consents(self, purpose: Purpose) -> bool:
         """Whether the user may be asked under this purpose."""

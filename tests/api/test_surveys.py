@@ -96,6 +96,12 @@ async def test_whoever_has_just_bought_is_asked_and_told_why(shop: Gateway) -> N
     assert await next_of(shop, language="de") == offer, "asking changes nothing"
 
 
+async def test_who_goes_on_looking_is_asked_about_the_purchase_all_the_same(shop: Gateway) -> None:
+    """The next run through the map has begun, and is the latest."""
+    await shop.send(*ordered(), track("Product Viewed", 2, userId="ada"))
+    assert (await next_of(shop))["because"] == "The stage purchased of purchase was entered at 2026-11-21 09:55 UTC."
+
+
 async def test_once_it_was_shown_its_clock_runs(shop: Gateway) -> None:
     await shop.send(*ordered())
     offer = (await next_of(shop))["offer"]
