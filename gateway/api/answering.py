@@ -201,7 +201,9 @@ async def _submit(context: Context, given: SubmitResponseInput) -> SubmitRespons
         receipt = await _send(context, about, partly_answered(about.where, answered))
         return SubmitResponsePayload(**_heard(receipt), response_id=None)
     now = context.services.clock.now()
-    message = responded(about.where, about.survey, answered, as_they_are(about.standing, now))
+    message = responded(
+        about.where, about.survey, answered, as_they_are(context.services.contract, about.standing, now)
+    )
     receipt = await _send(context, about, [message])
     key = digest(context.scope.workspace, SOURCE, response_id(about.where.offer))
     if receipt.conflict and not await _is_same(context, key, answered):

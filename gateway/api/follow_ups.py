@@ -11,13 +11,14 @@ from gateway.api.connections import DEFAULT_FIRST, After, Connection, First, Key
 from gateway.api.context import Context, Info
 from gateway.api.mutations import InputError, UserError, wrong
 from gateway.api.nodes import Node, split_id
-from gateway.api.responses import ANSWERS, SurveyResponse, response
+from gateway.api.responses import SurveyResponse, response
 from gateway.api.scalars import DateTime
 from gateway.errors import InvalidInput
 from gateway.plugin import ANYONE, Policy, Source, attribute, field
 from gateway.store.follow_ups import FollowUp as Stored
 
 FOLLOW_UPS = Policy("events:read")
+PERSONAL = Policy("events:read", pii=True)
 CHANGE = Policy("workspace:write")
 KEYSET = Keyset("followUps", (int, str))
 
@@ -51,7 +52,7 @@ class FollowUp(Node):
     def survey(self) -> strawberry.ID:
         return strawberry.ID(self.row.survey)
 
-    @field(source=_ROW, policy=ANSWERS, description="The score of the response; null where it has none.")
+    @field(source=_ROW, policy=PERSONAL, description="The score of the response; null where it has none.")
     def score(self) -> float | None:
         return self.row.score
 
@@ -71,7 +72,7 @@ class FollowUp(Node):
     def done_at(self) -> DateTime | None:
         return None if self.row.done_at is None else DateTime(self.row.done_at)
 
-    @field(source=_ROW, policy=Policy("events:read", pii=True), description="What was done, as somebody noted it.")
+    @field(source=_ROW, policy=PERSONAL, description="What was done, as somebody noted it.")
     def note(self) -> str | None:
         return self.row.note
 

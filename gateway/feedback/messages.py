@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.contract import Contract
 from gateway.contract.surveys import Survey, in_language
 from gateway.feedback.answers import Answered, comment_of, score_of
 from gateway.feedback.standing import Standing
@@ -85,15 +86,16 @@ def response_id(offer: str) -> str:
     return f"response:{offer}"
 
 
-def as_they_are(standing: Standing, now: int) -> JsonObject:
+def as_they_are(contract: Contract, standing: Standing, now: int) -> JsonObject:
     """Traits, segments and where in each journey somebody is, for the answer to keep; nothing of who denies
-    analytics."""
+    analytics. Only those traits that the plan has, and that tell nothing of a person."""
     state = standing.state
     if state is None or standing.consent.get("analytics") is False:
         return {}
     stages = {key: settled(run, now) for key, run in state.runs.items()}
     journey = {key: run.stage for key, run in stages.items() if run.stage is not None}
-    traits = {name: value for name, value in state.traits.items() if _is_plain(value)}
+    planned = _impersonal(contract)
+    traits = {name: value for name, value in state.traits.items() if name in planned and _is_plain(value)}
     return {
         "journey": journey,
         "segments": sorted(standing.segments),
@@ -114,6 +116,12 @@ def _answer(survey: Survey | None, key: str, value: Any, language: str | None) -
     if question is not None:
         told |= {"text": in_language(question.text, language or ""), "kind": question.kind.lower()}
     return told
+
+
+def _impersonal(contract: Contract) -> frozenset[str]:
+    """The traits that are planned and not personal."""
+    calls = (event for event in contract.events.values() if event.type == "identify")
+    return frozenset(one.key for event in calls for one in event.properties if one.definition.privacy == "none")
 
 
 def _is_plain(value: Any) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from gateway.contract import Contract
 from gateway.model.scope import Scope
 from gateway.store.database import Database
-from tests.api.gateway_api import Gateway, Json, track
+from tests.api.gateway_api import Gateway, Json, identify, track
 from tests.api.survey_files import CES, CSAT, NPS, asking
 
 DAY = 24 * 60
@@ -121,7 +121,12 @@ async def test_once_it_was_shown_its_clock_runs(shop: Gateway) -> None:
 
 async def test_a_response_is_stored_with_what_was_known_of_the_person_then(shop: Gateway) -> None:
     await shop.send(
-        {"type": "identify", "userId": "ada", "traits": {"plan": "plus"}, "timestamp": "2026-11-21T09:00:00Z"},
+        {
+            "type": "identify",
+            "userId": "ada",
+            "traits": {"plan": "plus", "email": "ada@x.example", "odd": 1},
+            "timestamp": "2026-11-21T09:00:00Z",
+        },
         *ordered(),
     )
     offer = (await next_of(shop))["offer"]
