@@ -10,7 +10,7 @@ import pytest
 from gateway.contract import Contract
 from gateway.model.scope import Scope
 from gateway.store.database import Database
-from tests.api.gateway_api import Gateway, Json, identify, track
+from tests.api.gateway_api import Gateway, Json, track
 from tests.api.survey_files import CES, CSAT, NPS, asking
 
 DAY = 24 * 60
