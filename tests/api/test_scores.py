@@ -131,6 +131,21 @@ async def test_a_score_and_what_people_do_afterwards(shop: Gateway) -> None:
     assert among["n"] == 25
 
 
+async def test_where_in_the_journey_people_were_unhappy(shop: Gateway) -> None:
+    for user, score in (("ada", 2), ("lee", 3), ("zoe", 1)):
+        await shop.send(*ordered(50, user), response(user, score, 40))
+    asked = """query($input: FrictionInput!) { friction(input: $input) {
+      definition stages { key withLowScore { hits n } lowScores } } }"""
+    given = {"map": "purchase", "range": {"last": "1d"}, "metric": "CSAT"}
+    found = (await shop.ask(asked, await shop.api_key(), input=given))["friction"]
+    low = {one["key"]: (one["lowScores"], one["withLowScore"]["hits"]) for one in found["stages"]}
+    assert low == {"browse": (0, 0), "cart": (0, 0), "checkout": (0, 0), "purchased": (2, 2)}
+    assert "with score of 2 or less" in found["definition"]
+    both = given | {"scores": {"events": [{"event": "Survey Response Submitted"}], "property": "score", "low": 1}}
+    error = await shop.refusal(asked, await shop.api_key(), input=both)
+    assert error["extensions"]["argument"] == "metric"
+
+
 async def test_anonymous_answers_count_once_they_are_known(shop: Gateway) -> None:
     await answered(shop, {f"p{number}": (9 if number < 4 else 0, "") for number in range(4)})
     assert (await cx(shop, "NPS", survey="mood"))["n"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from gateway.contract.functions import Ces, Nps, Satisfied
@@ -78,6 +79,13 @@ def satisfied_from(scale: Scale) -> int:
     if scale.satisfied is not None:
         return scale.satisfied
     return scale.highest - _TOP.get(scale.highest - scale.lowest + 1, 3) + 1
+
+
+def low_until(scales: Scales) -> float:
+    """The highest answer that is low: of NPS that of detractors, of other scales what lies just below their middle."""
+    if scales.metric == "NPS":
+        return 6
+    return ceil((scales.scale.lowest + scales.scale.highest) / 2) - 1
 
 
 def distribution(values: Sequence[float], scale: Scale) -> list[tuple[int, int]]:
