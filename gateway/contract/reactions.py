@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from gateway.contract.definitions import condition_in_words
+from gateway.contract.durations import duration_in_words
 from gateway.contract.rules import Condition
 from gateway.model.alert import Severity
 
@@ -35,6 +37,21 @@ class Reaction:
     severity: Severity = Severity.WARNING
     follow_up: FollowUpPlan | None = None
     tells: tuple[str, ...] | None = None
+
+    @property
+    def definition(self) -> str:
+        """When it fires and what then, in words."""
+        score = "" if self.score is None else f" whose {condition_in_words(self.score)}"
+        segment = "" if self.segment is None else f", of users in the segment {self.segment}"
+        stage = "" if self.stage is None else f", in the stage {self.stage[1]} of {self.stage[0]}"
+        told = f"A response to {self.survey}{score}{segment}{stage}:"
+        if self.follow_up is not None:
+            told += f" {self.follow_up.owner} follows up within {duration_in_words(self.follow_up.due)}"
+        if self.tells is not None:
+            told += (
+                f"{', and' if self.follow_up is not None else ''} {', '.join(self.tells) or 'every channel'} is told"
+            )
+        return f"{told}."
 
     def fires(self, properties: Mapping[str, Any]) -> bool:
         """Whether it fires for a response with these properties; never raises."""

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.contract import Contract, Reaction, load_contract, load_texts
 from gateway.contract.changes import Grade, classify
+from gateway.contract.exporting import as_markdown
 from gateway.errors import ContractError
 from gateway.pipeline.intake import Delivery
 from gateway.store.database import Database
@@ -117,7 +118,9 @@ async def test_a_bad_answer_is_followed_up_told_and_done(shop: Gateway) -> None:
         assert again["errors"] == [{"code": "NOT_OPEN"}]
 
 
-async def test_once_for_each_response_however_often_it_is_derived(shop: Gateway) -> None:
+async def test_once_for_each_response_however_often_it_is_derived(
+    shop: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The batch that derives a response dies before it is committed, and the next begins again."""
     await shop.send(*ordered())
     offer = (await next_of(shop))["offer"]
@@ -131,7 +134,7 @@ async def test_once_for_each_response_however_often_it_is_derived(shop: Gateway)
             dies = False
             raise RuntimeError("the process died here")
 
-    shop.deriver._derivation.reacting.react = once  # type: ignore[method-assign]
+    monkeypatch.setattr(shop.deriver._derivation.reacting, "react", once)
     with pytest.raises(RuntimeError, match="died"):
         await shop.derive()
     assert await listed(shop) == []
@@ -204,6 +207,15 @@ def test_a_mistake_in_a_rule_is_told(old: str, new: str, problem: str) -> None:
     with pytest.raises(ContractError) as refused:
         rules(UNHAPPY.replace(old, new))
     assert any(problem in line for line in refused.value.problems), refused.value.problems
+
+
+def test_a_rule_is_told_in_words() -> None:
+    (rule,) = rules(UNHAPPY).values()
+    assert rule.definition == (
+        'A response to csat whose "score" is at most 2, in the stage purchased of purchase: service follows up within '
+        "2 days, and desk is told."
+    )
+    assert rule.definition in as_markdown(replace(load_contract(SHOP), rules={"unhappy": rule}))
 
 
 def test_changes_of_rules_are_graded() -> None:
