@@ -321,7 +321,7 @@ class User(Node):
         description="The survey to put before them now, if there is one: by its triggers and targeting, its sample and "
         "quota, what they were asked lately, and as of now, whatever `asOf` says. Asking changes nothing: say with "
         "`recordSurveyDisplay` that it was shown.",
-        weight=5,
+        weight=20,
     )
     async def next_survey(
         self, info: Info, touchpoint: TouchpointKey = None, page: Page = None, language: Language = None

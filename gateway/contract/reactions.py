@@ -48,9 +48,8 @@ class Reaction:
         if self.follow_up is not None:
             told += f" {self.follow_up.owner} follows up within {duration_in_words(self.follow_up.due)}"
         if self.tells is not None:
-            told += (
-                f"{', and' if self.follow_up is not None else ''} {', '.join(self.tells) or 'every channel'} is told"
-            )
+            also = "" if self.follow_up is None else ", and"
+            told += f"{also} {', '.join(self.tells) or 'every channel'} is told"
         return f"{told}."
 
     def fires(self, properties: Mapping[str, Any]) -> bool:
