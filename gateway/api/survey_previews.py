@@ -27,6 +27,8 @@ PREVIEWS = Policy("journeys:read")
 #: Of the users of the range the last seen so many are looked at, and of users with more events than this none.
 MOST_USERS = 500
 MOST_EVENTS = 2_000
+#: So many events of the range are looked at: a few seconds' work.
+MOST_MOMENTS = 20_000
 _SHOWN = 100
 _LARGEST_FILE = 200_000
 _PAGE = 100
@@ -81,8 +83,8 @@ class SurveyPreview:
     @field(
         source=_REPLAYED,
         policy=PREVIEWS,
-        description=f"Whether these are all users; else the last {MOST_USERS} seen, and nobody with more than "
-        f"{MOST_EVENTS:,} events.",
+        description=f"Whether these are all users; else the last {MOST_USERS} seen, or as many as did "
+        f"{MOST_MOMENTS:,} things, and nobody with more than {MOST_EVENTS:,} events.",
     )
     def complete(self) -> bool:
         return self.found.complete
@@ -162,7 +164,9 @@ async def _preview(context: Context, survey: Survey, between: tuple[int, int]) -
         states = await services.users.page(scope, limit=_PAGE, before=before)
         active = [one for one in states if one.last_seen >= between[0]]
         active, seen = active[: MOST_USERS - seen], seen + len(active)
-        await _add(context, preview, survey, active, between, full)
+        if not await _add(context, preview, survey, active, between, full):
+            preview.complete = False
+            return preview
         if seen > MOST_USERS or (seen == MOST_USERS and len(states) == _PAGE):
             preview.complete = False
             return preview
@@ -178,7 +182,8 @@ async def _add(
     states: list[UserState],
     between: tuple[int, int],
     full: frozenset[str],
-) -> None:
+) -> bool:
+    """Go through what these users did; False when that is enough for one question."""
     services, scope = context.services, Scope.system(context.scope.workspace)
     identities = await services.identities.of_users(scope, [one.user for one in states])
     words = await services.privacy.words_of_each(scope.workspace, [identities[one.user] for one in states])
@@ -188,8 +193,12 @@ async def _add(
             continue
         sks = [one.sk for one in identities[state.user]]
         events = await services.events.of_identities(scope.workspace, sks)
-        if not any(between[0] <= event.at < between[1] for event in events):
+        within = sum(between[0] <= event.at < between[1] for event in events)
+        if not within:
             continue
+        if preview.moments + within > MOST_MOMENTS:
+            return False
+        preview.moments += within
         consent = {purpose: word.granted for purpose, word in said.items()}
         found = await asyncio.to_thread(
             would_ask,
@@ -204,3 +213,4 @@ async def _add(
             full=full,
         )
         preview.add(found)
+    return True

@@ -35,10 +35,12 @@ class WouldAsk:
 
 @dataclass(slots=True)
 class Preview:
-    """`looked_at`: how many users did something in the range. `asked`: those who would have been asked, the latest
-    first; `grounds`: of the others, how often each was what kept them. `complete`: whether all users were looked at."""
+    """`looked_at`: how many users did something in the range, `moments`: how many things. `asked`: those who would have
+    been asked, the last seen first; `grounds`: of the others, how often each was what kept them. `complete`: whether
+    all users were looked at."""
 
     looked_at: int = 0
+    moments: int = 0
     asked: list[WouldAsk] = field(default_factory=list)
     grounds: Counter[Ground] = field(default_factory=Counter)
     complete: bool = True

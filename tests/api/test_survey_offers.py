@@ -115,6 +115,15 @@ async def test_a_preview_asks_whom_the_gateway_asks(shop: Gateway) -> None:
         assert 0 < len(told) < 20
 
 
+async def test_a_preview_says_when_it_has_not_seen_everybody(shop: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in ("ada", "lee", "zoe"):
+        await shop.send(*ordered(60, user))
+    assert (await preview(shop, key="csat"))["complete"] is True
+    monkeypatch.setattr("gateway.api.survey_previews.MOST_MOMENTS", 6)
+    found = await preview(shop, key="csat")
+    assert (found["lookedAt"], found["asked"], found["complete"]) == (2, 2, False)
+
+
 async def test_a_preview_of_nothing_or_of_a_mistake_is_refused(shop: Gateway) -> None:
     key = await shop.api_key()
     for given, argument, hint in (
