@@ -18,6 +18,7 @@ from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract
 from gateway.contract.lineage import Lineage
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.feedback import Feedback
 from gateway.flags import Flags
 from gateway.insights.alerting import Values
 from gateway.insights.asking import Questions
@@ -68,6 +69,7 @@ class Services:
     privacy: Privacy
     eraser: Eraser
     flags: Flags
+    feedback: Feedback
     plugged: Plugged
     alerts: Alerts
     catalog: Catalog

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -11,6 +12,7 @@ import strawberry
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.consistency import AtLeast
 from gateway.api.context import Context, Info
+from gateway.api.cx import CxMetric, metric_of
 from gateway.api.maps import check_keys
 from gateway.api.questions import (
     BEHIND,
@@ -38,6 +40,7 @@ from gateway.insights.asking import Gathered, Reading
 from gateway.insights.columnar.users import Codes, Users
 from gateway.insights.kernels.events import Flags
 from gateway.insights.kernels.friction import Friction, RunStatus, StageFriction, Visits, friction
+from gateway.insights.scores.metrics import SCORE, function_of, low_until, measured_by
 from gateway.plugin import field
 from gateway.store.stage_visits import VisitRows
 
@@ -65,6 +68,12 @@ class FrictionInput:
         default=None, description="Events that say that something broke."
     )
     scores: ScoresInput | None = strawberry.field(default=None, description="How content people say they are.")
+    metric: CxMetric | None = strawberry.field(
+        default=None,
+        description="Instead of `scores`: the answers to the contract's surveys of this metric. Low are detractors, of "
+        "other scales what lies below their middle.",
+    )
+    survey: strawberry.ID | None = strawberry.field(default=None, description="With `metric`: only of this survey.")
 
 
 @strawberry.type(description="Friction in one stage; `users` are all who visited it. Shares are of its visits.")
@@ -135,6 +144,12 @@ async def _friction(context: Context, given: FrictionInput) -> FrictionAnswer:
         asked.properties.append(("scores.property", given.scores.property))
     low = 0.0 if given.scores is None else given.scores.low
     value = None if given.scores is None else given.scores.property
+    if given.metric is not None:
+        if given.scores is not None:
+            raise InvalidInput("`metric` and `scores` say the same.", hint="Send one of them.", path="metric")
+        scales = measured_by(services.contract.surveys, metric_of(given.metric), given.survey)
+        scores, low, value = (len(asked.rules),), low_until(scales), SCORE
+        asked.rules.append(("metric", replace(function_of(scales).rule, id=f"r{len(asked.rules)}")))
     asked.said = {"map": given.map, "version": journey.version, "errors": len(errors), "value": value, "low": low}
     places = {stage.key: place for place, stage in enumerate(journey.stages)}
     rows = await services.questions.visits(context.scope, given.map, asked.between(services.clock.now()))

@@ -151,7 +151,7 @@ class KpiSlice:
     async def users(
         self, info: Info, group: Which = None, first: First = DEFAULT_FIRST, after: After = None
     ) -> BehindConnection:
-        return await _people(info.context, self.figure, self.slice.sample, group, first, after)
+        return await people_behind(info.context, self.figure, self.slice.sample, group, first, after)
 
 
 @strawberry.type(description="The value of a KPI over a range, and how sure it is.")
@@ -246,7 +246,7 @@ class KpiResult:
     async def users(
         self, info: Info, group: Which = None, first: First = DEFAULT_FIRST, after: After = None
     ) -> BehindConnection:
-        return await _people(info.context, self.figure, None, group, first, after)
+        return await people_behind(info.context, self.figure, None, group, first, after)
 
     @field(
         source=EVALUATED,
@@ -334,7 +334,7 @@ async def evaluated(
     return KpiResult(figure=figure)
 
 
-async def _people(
+async def people_behind(
     context: Context, figure: Figure, sample: Sample | None, group: KpiGroup | None, first: int | None, after: After
 ) -> BehindConnection:
     wanted = Group((group or KpiGroup.COUNTED).name)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import strawberry
 
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.context import Info
+from gateway.api.cx import CxMetric
 from gateway.api.nodes import Node
 from gateway.api.observations import OBSERVED, ObservationConnection, observation_page
+from gateway.api.ranges import RangeInput
 from gateway.contract import Contract
 from gateway.contract import JourneyMap as MapFile
 from gateway.contract import Segment as SegmentFile
@@ -17,6 +21,11 @@ from gateway.contract.durations import duration_in_words
 from gateway.contract.shape import did_you_mean
 from gateway.errors import InvalidInput, NotFound
 from gateway.plugin import Policy, Source, field
+
+if TYPE_CHECKING:
+    from gateway.api.scores import CxResult
+
+LazyScore = Annotated["CxResult", strawberry.lazy("gateway.api.scores")]
 
 #: Who may read maps, and who may read how many users are in them.
 MAPS = Policy("journeys:read", subject=True)
@@ -117,6 +126,23 @@ class Stage(Node):
         self, info: Info, first: First = DEFAULT_FIRST, after: After = None
     ) -> ObservationConnection:
         return await observation_page(info.context, "stage", [f"{self.map_key}.{self.file.key}"], first, after)
+
+    @field(
+        source=Source.loader("score evaluation"),
+        policy=Policy("kpis:read"),
+        description="A score of those who were in this stage of the map when they answered.",
+        weight=800,
+    )
+    async def cx(
+        self,
+        info: Info,
+        metric: Annotated[CxMetric, strawberry.argument(description="Which score.")],
+        range: Annotated[RangeInput, strawberry.argument(description="Answers of which time.")],
+        survey: Annotated[strawberry.ID | None, strawberry.argument(description="Only of this survey.")] = None,
+    ) -> LazyScore:
+        from gateway.api.scores import scored_in_stage  # scores are broken down by segments, which stand here
+
+        return await scored_in_stage(info.context, metric, range, survey, (self.map_key, self.file.key))
 
     @field(
         source=Source.loader("stage counts"),

@@ -25,6 +25,7 @@ _FORMS = {
     "alert": r"[0-9a-f]{32}",
     "rule": r"[a-z][a-z0-9_]{0,63}",
     "response": r"[0-9a-f]{32}",
+    "followup": r"[0-9a-f]{32}",
     "proposal": r"[0-9a-f]{32}",
     "request": r"[0-9a-f]{32}",
     "discrepancy": r"[0-9a-f]{32}",

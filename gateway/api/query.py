@@ -23,6 +23,7 @@ from gateway.api.deliveries import DELIVERIES, DeliveryConnection, DeliveryStatu
 from gateway.api.derivation import DERIVATION, DerivationState
 from gateway.api.events import EventConnection, event_page
 from gateway.api.events import as_node as event_node
+from gateway.api.follow_ups import FOLLOW_UPS, follow_up_by
 from gateway.api.frictions import FrictionQuestions
 from gateway.api.funnels import Funnels
 from gateway.api.journeys import JOURNEYS, Journey, JourneyConnection, JourneyStatus, journey_page
@@ -44,6 +45,7 @@ from gateway.api.quarantine import (
 from gateway.api.ranges import KPIS, RangeInput
 from gateway.api.responses import response
 from gateway.api.scalars import Cursor, DateTime
+from gateway.api.scores import Scoring
 from gateway.api.segments import SEGMENTS, Grouping, Segment
 from gateway.api.sequences import SequenceQuestions
 from gateway.api.users import Session, User, UserBy, UserConnection, load_user, user_id_by, user_page, user_then
@@ -70,6 +72,7 @@ _NEEDED = {
     "alert": ALERTS,
     "rule": KPIS,
     "response": EVENTS,
+    "followup": FOLLOW_UPS,
     **contract_query.NEEDED,
 }
 
@@ -99,7 +102,9 @@ Filter = Annotated[EventFilter | None, strawberry.argument(description="Which ev
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping, Alerting):
+class Query(
+    Funnels, SequenceQuestions, ActivityQuestions, VisitQuestions, FrictionQuestions, Grouping, Alerting, Scoring
+):
     """The root of queries."""
 
     @field(
@@ -427,6 +432,7 @@ _FINDERS: dict[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "alert": alert_by,
     "rule": rule_by,
     "response": response,
+    "followup": follow_up_by,
     **contract_query.FINDERS,
 }
 

@@ -63,6 +63,34 @@ class SurveyResponse(Node):
     def complete(self) -> bool:
         return self.event.properties.get("complete") is not False
 
+    @field(
+        source=_STORED,
+        policy=ANSWERS,
+        description="The number that the survey measures, as KPIs count it; null where it measures none.",
+    )
+    def score(self) -> float | None:
+        found = self.event.properties.get("score")
+        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+    @field(source=_STORED, policy=ANSWERS, description="What they said in words, as text: it may hold anything.")
+    def comment(self) -> str | None:
+        return self._text("comment")
+
+    @field(source=_STORED, policy=EVENTS, description="The variant of the survey that was asked; null: as it is.")
+    def variant(self) -> str | None:
+        return self._text("variant")
+
+    @field(
+        source=_STORED,
+        policy=EVENTS,
+        description="Where in each journey they were when they answered, as `map/stage`; empty where that is unknown.",
+        size=3,
+    )
+    def stages(self) -> list[strawberry.ID]:
+        found = self.event.properties.get("journey")
+        pairs = found.items() if isinstance(found, dict) else ()
+        return [strawberry.ID(f"{key}/{stage}") for key, stage in sorted(pairs) if isinstance(stage, str)]
+
     @field(source=Source.document("events", "at"), policy=EVENTS, description="When it was answered.")
     def at(self) -> DateTime:
         return DateTime(self.event.at)

@@ -25,6 +25,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from gateway.api.admission import Admission, Gate
+from gateway.api.answering import Answering
 from gateway.api.consistency import Told
 from gateway.api.contract_changes import ContractProblem
 from gateway.api.contract_news import Agreed
@@ -36,6 +37,7 @@ from gateway.api.events import UntypedEvent
 from gateway.api.failures import presented
 from gateway.api.flag_changes import Flagging
 from gateway.api.flags import Exposing
+from gateway.api.follow_ups import FollowingUp, LookingAfter
 from gateway.api.kpi_changes import Measuring
 from gateway.api.mutations import InputError
 from gateway.api.mutations import Mutation as Sending
@@ -48,6 +50,8 @@ from gateway.api.query import Query as Asking
 from gateway.api.scalars import SCALARS
 from gateway.api.segments import Entering
 from gateway.api.subscriptions import Subscription as Following
+from gateway.api.survey_news import Offering
+from gateway.api.survey_previews import Previewing
 from gateway.contract import Contract
 from gateway.errors import SetupError
 from gateway.plugin import GraphqlFields, check_declared
@@ -58,17 +62,19 @@ NO_CONTRACT = Contract("none", {}, {})
 
 
 @strawberry.type(description="What can be asked.")
-class Query(Asking, Agreeing):
+class Query(Asking, Agreeing, Previewing, FollowingUp):
     """The root of queries."""
 
 
 @strawberry.type(description="What can be sent and decided.")
-class Mutation(Sending, Deciding, Private, Exposing, Redelivering, Proposing, Requesting, Observing):
+class Mutation(
+    Sending, Deciding, Private, Exposing, Redelivering, Proposing, Requesting, Observing, Answering, LookingAfter
+):
     """The root of mutations."""
 
 
 @strawberry.type(description="What can be watched, over WebSocket or as an event stream.")
-class Subscription(Following, Flagging, Entering, Agreed, Measuring):
+class Subscription(Following, Flagging, Entering, Agreed, Measuring, Offering):
     """The root of subscriptions."""
 
 

@@ -23,6 +23,7 @@ from gateway.api.observations import OBSERVED, ObservationConnection, observatio
 from gateway.api.planned.plan import Where, plan_of
 from gateway.api.responses import ResponseConnection, response_page
 from gateway.api.scalars import Cursor, DateTime
+from gateway.api.surveys import Language, Page, SurveyOffer, TouchpointKey, moment_of, offered, standing_of
 from gateway.errors import NotFound
 from gateway.model.identity import Edge, Pair, key_of
 from gateway.model.identity import Identity as StoredIdentity
@@ -313,6 +314,20 @@ class User(Node):
     async def responses(self, info: Info, first: First = DEFAULT_FIRST, after: After = None) -> ResponseConnection:
         sks = [identity.sk for identity in await self.known_as(info.context)]
         return await response_page(info.context, first, after, sks)
+
+    @field(
+        source=Source.loader("survey choice"),
+        policy=JOURNEYS,
+        description="The survey to put before them now, if there is one: by its triggers and targeting, its sample and "
+        "quota, what they were asked lately, and as of now, whatever `asOf` says. Asking changes nothing: say with "
+        "`recordSurveyDisplay` that it was shown.",
+        weight=20,
+    )
+    async def next_survey(
+        self, info: Info, touchpoint: TouchpointKey = None, page: Page = None, language: Language = None
+    ) -> SurveyOffer:
+        standing = await standing_of(info.context, self.state, await self.known_as(info.context))
+        return await offered(info.context, standing, moment_of(info.context, touchpoint, page), language)
 
     @field(
         source=Source.many("observations", "user"),

@@ -28,6 +28,7 @@ from gateway.clock import ServerClock, random_secret
 from gateway.connectors.instances import Instance
 from gateway.contract import Contract
 from gateway.errors import SetupError
+from gateway.feedback import Feedback
 from gateway.insights.alerting import EvaluatedKpis, RuleValues, RuleWatch
 from gateway.insights.asking import Questions
 from gateway.insights.kpis.evaluating import Evaluator
@@ -96,6 +97,7 @@ class Gateway:
     accounting: Accounting
     derivation: DerivationStatus
     privacy: Privacy
+    feedback: Feedback
     eraser: Eraser
     deriver: Deriver
     connectors: Connectors
@@ -142,7 +144,11 @@ class Gateway:
             yield
             return
         task = asyncio.create_task(self.deriver.run())
-        runs = (self._audit_alerts(), self.tending.run(), self.snapshots.run(), self._watch_rules())
+        runs = (
+            *(self._audit_alerts(), self.tending.run(), self.snapshots.run(), self._watch_rules()),
+            self.feedback.anonymous.run(lambda: self.contract, self.keyring.workspaces, self.deriver.owns),
+            self.feedback.reacting.run(self.clock, self.keyring.workspaces, self.deriver.owns),
+        )
         looking = [asyncio.create_task(run) for run in runs]
         try:
             # Inside: what is delivered is noted under the lanes that the deriver then gives back.
@@ -363,6 +369,7 @@ async def _build(
         accounting=accounting,
         derivation=derivation.status,
         privacy=privacy,
+        feedback=Feedback(database, events, privacy, clock, secret),
         eraser=Eraser(database, events, users, Erasures(database), privacy, clock, settings.erase_again_seconds),
         deriver=deriver,
         connectors=connectors,

@@ -147,6 +147,7 @@ def services_of(gateway: Gateway) -> Services:
         alert_states=AlertStates(gateway.database),
         rule_values=gateway.rule_values,
         flags=gateway.connectors.flags,
+        feedback=gateway.feedback,
     )
 
 

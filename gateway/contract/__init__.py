@@ -34,6 +34,7 @@ from gateway.contract.kpis import Kpi, KpiStatus, Thresholds
 from gateway.contract.loading import Contract, load_contract, load_texts
 from gateway.contract.personas import Persona
 from gateway.contract.plan import EventDefinition, PlannedProperty, PropertyDefinition
+from gateway.contract.reactions import Reaction
 from gateway.contract.requests import DataRequest
 from gateway.contract.rules import Condition, EventRule
 from gateway.contract.schema_root import find_schema_root
@@ -68,6 +69,7 @@ __all__ = [
     "PropertyStatistic",
     "Question",
     "Ratio",
+    "Reaction",
     "Retention",
     "Satisfied",
     "Segment",

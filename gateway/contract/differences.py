@@ -18,8 +18,9 @@ _TEXTS = frozenset({
 
 
 DifferenceKind = Literal[
-    "map", "kpi", "segment", "alert", "event", "property", "survey", "persona", "term", "purpose", "request", "example"
-]
+    "map", "kpi", "segment", "alert", "rule", "event", "property", "survey", "persona", "term", "purpose", "request",
+    "example",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ def differences(before: Contract | None, after: Contract) -> list[Difference]:
         *_between("kpi", old.kpis, after.kpis),
         *_between("segment", old.segments, after.segments),
         *_between("alert", old.alerts, after.alerts),
+        *_between("rule", old.rules, after.rules),
         *_between("event", old.events, after.events),
         *_between("property", old.properties, after.properties),
         *_between("survey", old.surveys, after.surveys),

@@ -49,6 +49,7 @@ def as_markdown(contract: Contract) -> str:
     lines += _section("Surveys", (line for one in contract.surveys.values() for line in _survey(one)))
     lines += _section("Segments", _segments(contract))
     lines += _section("Alerts", _alerts(contract))
+    lines += _section("Rules", _rules(contract))
     lines += _section("Personas", _personas(contract))
     lines += _section("Consent", _consent(contract))
     lines += _section("Data requests", _requests(contract))
@@ -218,6 +219,14 @@ def _alerts(contract: Contract) -> Iterator[str]:
         yield f"{_code(alert.key)}, {alert.severity}. Owners: {_cell(', '.join(alert.owners))}. {_cell(alert.hint)}"
         yield ""
         yield _cell(alert.definition)
+        yield ""
+
+
+def _rules(contract: Contract) -> Iterator[str]:
+    for rule in contract.rules.values():
+        yield f"### {_cell(rule.name)}"
+        yield ""
+        yield f"{_code(rule.key)}, {rule.severity}. Owners: {_cell(', '.join(rule.owners))}. {_cell(rule.definition)}"
         yield ""
 
 

@@ -21,6 +21,7 @@ from gateway.contract.journeys import JourneyMap
 from gateway.contract.kpis import Kpi
 from gateway.contract.personas import Persona
 from gateway.contract.plan import EventDefinition, PropertyDefinition
+from gateway.contract.reactions import Reaction
 from gateway.contract.reading.alerts import build_alert
 from gateway.contract.reading.checks import check_unique
 from gateway.contract.reading.consent import build_consent
@@ -31,6 +32,7 @@ from gateway.contract.reading.kinds import KINDS, Kind
 from gateway.contract.reading.kpis import build_kpi
 from gateway.contract.reading.personas import build_persona
 from gateway.contract.reading.plan import build_event, build_properties, check_plan
+from gateway.contract.reading.reactions import build_reaction
 from gateway.contract.reading.references import check_references
 from gateway.contract.reading.requests import build_request
 from gateway.contract.reading.segments import build_segment
@@ -69,6 +71,8 @@ class Contract:
     surveys: dict[str, Survey] = field(default_factory=dict)
     segments: dict[str, Segment] = field(default_factory=dict)
     alerts: dict[str, AlertRule] = field(default_factory=dict)
+    #: What is done about answers to surveys.
+    rules: dict[str, Reaction] = field(default_factory=dict)
     #: By purpose.
     consent: dict[str, ConsentPurpose] = field(default_factory=dict)
     requests: dict[str, DataRequest] = field(default_factory=dict)
@@ -183,6 +187,7 @@ def _built(name: str, named: Mapping[str, Sequence[Source]], files: Mapping[str,
         surveys={one.key: one for one in built("survey", build_survey)},
         segments={one.key: one for one in built("segment", lambda content: build_segment(content, personas))},
         alerts={one.key: one for one in built("alert", build_alert)},
+        rules={one.key: one for one in built("rule", build_reaction)},
         consent=whole("consent", build_consent),
         requests={one.key: one for one in built("request", build_request)},
         examples={source.stem: build_example(source.stem, _content(source)) for source in named["example"]},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Literal, get_args
 
+from gateway.contract.hashing import content_hash
 from gateway.contract.rules import Condition, EventRule, Operator
 
 QuestionKind = Literal["CSAT", "CES", "NPS", "EMOJI", "SLIDER", "CHOICE", "TEXT"]
@@ -162,11 +163,23 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """For `share` percent of the users: other words (`texts`, by key of the question), or, with `ask` False, nothing:
+    a control group that tells what asking itself does."""
+
+    key: str
+    share: float
+    ask: bool = True
+    texts: Mapping[str, Text] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """One survey of one to three questions.
 
     `touchpoints` are where it may be shown, empty: anywhere. `sampling` is the percentage of the eligible that are
-    asked. From `begins` to `ends`, both days included (UTC). Nobody is asked again within `cooldown`.
+    asked. From `begins` to `ends`, both days included (UTC). Nobody is asked again within `cooldown`. Who is in none of
+    the `variants` sees the survey as it is. `anonymous`: answers are kept without a trace of who gave them.
     """
 
     key: str
@@ -184,6 +197,28 @@ class Survey:
     begins: date | None = None
     ends: date | None = None
     cooldown: timedelta | None = None
+    variants: tuple[Variant, ...] = ()
+    anonymous: bool = False
+
+    @property
+    def clock(self) -> timedelta:
+        """For how long nobody is asked again: the longer of the cooldown and of what is periodic; 0: as often as it
+        fits."""
+        every = (one.every for one in self.triggers if isinstance(one, Periodically))
+        return max(self.cooldown or timedelta(), *every, timedelta())
+
+    @property
+    def asks_hash(self) -> str:
+        """Of what can be answered: it changes when answers that fitted may fit no longer."""
+        return content_hash([[one.key, one.kind, one.required, one.scale, _keys(one)] for one in self.questions])
+
+    def question(self, key: str) -> Question | None:
+        """The question of this key."""
+        return next((one for one in self.questions if one.key == key), None)
+
+    def variant(self, key: str | None) -> Variant | None:
+        """The variant of this key."""
+        return next((one for one in self.variants if one.key == key), None)
 
     def next_question(self, key: str, answer: object) -> Question | None:
         """The question after the one of this key, when it was answered so (None: skipped); None: it was the last."""
@@ -192,6 +227,10 @@ class Survey:
             if branch.takes(answer):
                 return next((one for one in self.questions if one.key == branch.go), None)
         return self.questions[index + 1] if index + 1 < len(self.questions) else None
+
+
+def _keys(question: Question) -> list[str]:
+    return [*(option.key for option in question.options), *(["multiple"] if question.multiple else [])]
 
 
 def in_language(text: Text, language: str) -> str:

@@ -8,6 +8,13 @@ from gateway.model.identity import Identity
 
 #: The event that a response is stored as, whoever asked: the log has it like all else.
 RESPONDED = "Survey Response Submitted"
+#: Events that say that a survey was put before somebody, that one of its questions was answered while others were
+#: still open, and that it was closed without an answer.
+SHOWN = "Survey Shown"
+QUESTION_ANSWERED = "Survey Question Answered"
+DISMISSED = "Survey Dismissed"
+#: All that is heard of surveys.
+SURVEYED = (SHOWN, QUESTION_ANSWERED, DISMISSED, RESPONDED)
 #: Kinds of questions whose answer is the response's score.
 SCORES = ("nps", "csat", "ces")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from gateway.feedback.reacting import Reacting
 from gateway.model.event import DECISIONS, SYSTEM_TYPES, Event, EventType
 from gateway.model.identity import lane_of, user_id_of
 from gateway.pipeline.batch import Batch
@@ -30,6 +31,7 @@ from gateway.store.derivation import DerivationStatus
 from gateway.store.erasures import Erasures
 from gateway.store.events import Events
 from gateway.store.feed import Feed
+from gateway.store.follow_ups import FollowUps
 from gateway.store.identities import Identities
 from gateway.store.lane_items import LaneItems
 from gateway.store.lanes import Lanes, event_row, journey_step_row, segment_step_row
@@ -53,6 +55,7 @@ class Derivation:
     erasing: Erasing
     status: DerivationStatus
     alerts: Alerts
+    reacting: Reacting
 
     @classmethod
     def of(cls, database: Database, contracts: Contracts, events: Events | None = None) -> Derivation:
@@ -75,10 +78,12 @@ class Derivation:
             items=LaneItems(database),
             columnar=Manifests(database),
             observations=Observations(database),
+            follow_ups=FollowUps(database),
             catalog=Catalog(database),
         )
         status, alerts = DerivationStatus(database), Alerts(database)
-        return cls(Lanes(database), work, rollups, fold, contracts, erasing, status, alerts)
+        reacting = Reacting(database, alerts)
+        return cls(Lanes(database), work, rollups, fold, contracts, erasing, status, alerts, reacting)
 
     async def derive(self, batch: Batch) -> None:
         """Pass the batch through every stage."""
@@ -127,6 +132,11 @@ class Derivation:
         for erasure in batch.erasures:
             await self.erasing.begin(batch, erasure)
 
+    async def _react(self, batch: Batch) -> None:
+        if batch.contract.rules:
+            told = [event for event in batch.events if event.identity not in batch.suppressed]
+            await self.reacting.react(batch.workspace, batch.contract, told, batch.now, batch.session)
+
     async def _take_waiting(self, batch: Batch) -> None:
         await take_waiting(self.work, self.fold, batch)
 
@@ -166,6 +176,7 @@ STAGES: tuple[Stage, ...] = (
     Derivation._leave_out_suppressed,
     Derivation._resolve,
     Derivation._take_privacy,
+    Derivation._react,
     Derivation._take_waiting,
     Derivation._delete_erased,
     Derivation._take_alerts,

@@ -29,6 +29,7 @@ from gateway.store.database import Document, Session
 from gateway.store.erasures import Erasure, Erasures, lane_of_erasure
 from gateway.store.events import Events
 from gateway.store.feed import Feed
+from gateway.store.follow_ups import FollowUps
 from gateway.store.identities import Identities
 from gateway.store.lane_items import LaneItems
 from gateway.store.observations import Observations
@@ -60,6 +61,7 @@ class Erasing:
     items: LaneItems
     columnar: Manifests
     observations: Observations
+    follow_ups: FollowUps
     catalog: Catalog
 
     # -- resolve ------------------------------------------------------------------------------------------------
@@ -254,6 +256,7 @@ class Erasing:
             "quarantine": await self.quarantine.erase(workspace, erasure.keys),
             "consents": await self.consents.remove(workspace, erasure.keys),
             "observations": await self.observations.erase(workspace, users),
+            "follow_ups": await self.follow_ups.erase(workspace, users),
             "catalog": await self._forget_names(workspace),
             "redirects": await self.users.forget_redirects(workspace, users),
         }

@@ -151,6 +151,8 @@ def _owners(path: PurePosixPath, side: Contract) -> Iterator[str]:
     home = path.parent.as_posix()
     if home in _OWNED:
         yield from _owned(side, Node(_OWNED[home], path.stem))
+    elif home == "rules" and path.stem in side.rules:
+        yield from side.rules[path.stem].owners
     elif home == "requests" and path.stem in side.requests:
         yield side.requests[path.stem].asked_by
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.model.response import DISMISSED, QUESTION_ANSWERED, RESPONDED, SHOWN
 from gateway.store.database import Database, Index
 
 
@@ -18,6 +19,8 @@ class Collection:
     name: str
     shard_key: str
     indexes: tuple[Index, ...] = ()
+    #: Its rows lie in the order of their `_id`: nothing of the order in which they came is kept.
+    clustered: bool = False
 
 
 def _index(*keys: str, unique: bool = False) -> Index:
@@ -34,6 +37,11 @@ COLLECTIONS = (
             _index("workspace", "at", "seq", "_id"),
             _index("workspace", "name", "at", "seq", "_id"),
             _index("receivedAt", "seq", "_id"),
+            # What one user was asked is looked up whenever a page wonders whether to ask them.
+            Index(
+                (("workspace", 1), ("sk", 1), ("name", 1), ("at", -1)),
+                partial={"name": {"$in": [SHOWN, QUESTION_ANSWERED, DISMISSED, RESPONDED]}},
+            ),
         ),
     ),
     Collection(
@@ -138,6 +146,18 @@ COLLECTIONS = (
     Collection("alerts", "workspace, _id", (_index("workspace", "-lastAt", "-_id"),)),
     Collection("kpi_snapshots", "workspace, _id", (_index("workspace", "kpi", "-start", "-_id"),)),
     Collection("columnar_manifest", "workspace, _id", (_index("workspace", "kind"),)),
+    Collection(
+        "follow_ups",
+        "workspace, _id",
+        (
+            _index("workspace", "-at", "-_id"),
+            _index("workspace", "key"),
+            Index((("workspace", 1), ("dueAt", 1)), partial={"late": False}),
+        ),
+    ),
+    Collection("anonymous_answers", "workspace, _id", (_index("workspace", "survey", "at"),), clustered=True),
+    Collection("anonymous_marks", "workspace, _id", (_index("workspace", "survey"),), clustered=True),
+    Collection("anonymous_secrets", "workspace, _id", (_index("workspace"),)),
     Collection("erasures", "workspace, _id", (Index((("lane", 1), ("dueAt", 1)), partial={"status": "running"}),)),
 )
 
@@ -145,6 +165,8 @@ COLLECTIONS = (
 async def prepare(database: Database) -> None:
     """Create what is missing; cheap when everything is there."""
     for collection in COLLECTIONS:
+        if collection.clustered:
+            await database.create_collection(collection.name, clustered=True)
         if collection.indexes:
             await database.ensure_indexes(collection.name, collection.indexes)
         else:

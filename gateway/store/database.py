@@ -349,11 +349,13 @@ class Database(Transactions):
         reply = await self.hello()
         return cast(Timestamp, reply["lastWrite"]["majorityOpTime"]["ts"])
 
-    async def create_collection(self, collection: str) -> None:
-        """Make the collection unless it is there."""
+    async def create_collection(self, collection: str, *, clustered: bool = False) -> None:
+        """Make the collection unless it is there. `clustered`: its rows lie in the order of their `_id`, and nowhere in
+        that in which they came."""
+        options = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if clustered else {}
         with translated:
             try:
-                await self._database.command("create", collection, writeConcern=MAJORITY.document)
+                await self._database.command("create", collection, writeConcern=MAJORITY.document, **options)
             except OperationFailure as error:
                 if error.code != _NAMESPACE_EXISTS:
                     raise

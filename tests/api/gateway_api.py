@@ -25,6 +25,7 @@ from gateway.clock import FrozenClock, ServerClock
 from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
 from gateway.contract import Contract, EventDefinition, load_contract
+from gateway.feedback import Feedback
 from gateway.flags import Flags
 from gateway.insights.alerting import EvaluatedKpis, RuleValues
 from gateway.insights.asking import Questions
@@ -139,6 +140,7 @@ class Gateway:
             privacy=self.privacy,
             eraser=self.eraser,
             flags=self.flags,
+            feedback=Feedback(database, self.events, self.privacy, self.clock, SECRET),
             plugged=self.plugged,
             alerts=Alerts(database),
             catalog=Catalog(database),

@@ -106,6 +106,22 @@ TYPES = {
     "DeliveryDestination": "operator",
     "ReplayDeliveriesPayload": "mender",
     "SurveyResponse": "events own",
+    **dict.fromkeys(
+        (
+            *("SurveyOffer", "OfferedSurvey", "SurveyQuestion", "SurveyScale", "SurveyOption", "SurveyBranch"),
+            "SurveyPageTrigger",
+        ),
+        "journeys own",
+    ),
+    "SurveyGround": "journeys",
+    "FollowUp": "events",
+    **dict.fromkeys(("AssignFollowUpPayload", "ResolveFollowUpPayload"), "events"),
+    **dict.fromkeys(("SurveyPreview", "SurveyPreviewUser", "SurveyPreviewGround"), "journeys"),
+    "SurveyChange": "journeys own",
+    **dict.fromkeys(
+        ("CxResult", "CxAnswerCount", "CxResponseRate", "CxTrend", "CxSlice", "CxCorrelation"),
+        "kpis",
+    ),
     "SurveyAnswer": "events own",
     "ResponseChange": "events own",
     "Plugin": "operator",
@@ -200,6 +216,17 @@ FIELDS = {
     "Query.plugins": "operator",
     "User.responses": "events own",
     "SurveyAnswer.value": "events pii own",
+    **{f"SurveyResponse.{name}": "events pii own" for name in ("score", "comment")},
+    "SurveyOffer.grounds": "journeys",
+    "Query.followUps": "events",
+    **{f"FollowUp.{name}": "events pii" for name in ("score", "note")},
+    **dict.fromkeys(("Mutation.assignFollowUp", "Mutation.resolveFollowUp"), "mender"),
+    **dict.fromkeys(("AssignFollowUpPayload.errors", "ResolveFollowUpPayload.errors"), ""),
+    "Query.surveyPreview": "journeys",
+    "Subscription.surveyOffered": "journeys own",
+    **dict.fromkeys(("Query.cx", "Query.correlate", "Stage.cx"), "kpis"),
+    "CxResult.anonymousComments": "kpis pii",
+    **{f"Mutation.{name}": "sender own" for name in ("submitResponse", "recordSurveyDisplay", "dismissSurvey")},
     "Subscription.responseReceived": "events own",
     "Query.deliveries": "operator",
     "DeliveryConnection.destinations": "operator",
@@ -308,6 +335,7 @@ FIELDS = {
 OPEN = {"id", "cursor", "gap"}
 OPEN_TYPES = {"PageInfo", "Gap", "InputError", "UserError", "Node", "Change", "TrackPayload", "IdentifyPayload"}
 OPEN_TYPES |= {"RecordExposurePayload", "TrackReceipt", "Misfit"}
+OPEN_TYPES |= {"SubmitResponsePayload", "RecordSurveyDisplayPayload", "DismissSurveyPayload"}
 
 VALUES = {
     "id": '"user_00000000000000000000000000000000"',
@@ -319,6 +347,8 @@ VALUES = {
     "file": '"key: a"',
     "node": '{kind: KPI, key: "csat"}',
     "direction": "UPSTREAM",
+    "metric": "CSAT",
+    "outcome": '{event: "Order Completed"}',
     "keys": '["csat"]',
 }
 _PROPOSAL = '{id: "proposal_00000000000000000000000000000000"}'
@@ -335,6 +365,9 @@ INPUTS = {
     "track": '{event: "A"}',
     "replayQuarantine": "{ids: []}",
     "recordExposure": "{exposures: []}",
+    "submitResponse": "{answers: []}",
+    "assignFollowUp": '{id: "followup_0", owner: "o"}',
+    "resolveFollowUp": '{id: "followup_0"}',
     **dict.fromkeys(
         ("paths", "variants", "directlyFollows", "trend", "stickiness", "lifecycle", "sessionStats"),
         '{range: {last: "1d"}}',

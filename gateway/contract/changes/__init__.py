@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.contract.changes.audiences import alert_changes, segment_changes
+from gateway.contract.changes.audiences import alert_changes, rule_changes, segment_changes
 from gateway.contract.changes.grades import Both, Change, Grade, refusals, worst
 from gateway.contract.changes.maps import map_changes
 from gateway.contract.changes.numbers import kpi_changes, other_changes, survey_changes, term_changes
@@ -29,6 +29,7 @@ def classify(before: Contract | None, after: Contract) -> list[Change]:
         *survey_changes(both),
         *segment_changes(both),
         *alert_changes(both),
+        *rule_changes(both),
         *term_changes(both),
         *other_changes(both),
     ]

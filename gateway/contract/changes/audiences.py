@@ -1,4 +1,4 @@
-"""Changes of segments and of alert rules: who is meant, and when somebody is told."""
+"""Changes of segments, alert rules and rules about answers: who is meant, and when somebody is told."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ def alert_changes(both: Both) -> Iterator[Change]:
             yield _alert(both, key, "tells others, or at other times", DANGEROUS, "somebody may not be told any more")
         elif before[key] != after[key]:
             yield _alert(both, key, "is described otherwise", SAFE, "it is for people")
+
+
+def rule_changes(both: Both) -> Iterator[Change]:
+    """What is said otherwise of rules about answers."""
+    before, after = both.before.rules, both.after.rules
+    for key in sorted({*before, *after}):
+        if key not in before:
+            yield Change("rule", key, "added", f"rule {key} is added", SAFE, "people look after more answers")
+        elif key not in after:
+            why = "nobody looks after these answers any more"
+            yield Change("rule", key, "removed", f"rule {key} is removed", DANGEROUS, why)
+        elif before[key] != after[key]:
+            why = "others look after other answers"
+            yield Change("rule", key, "changed", f"rule {key} says something else", DANGEROUS, why)
 
 
 def _texts(segment: object) -> tuple[object, ...]:

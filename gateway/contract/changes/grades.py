@@ -11,8 +11,8 @@ from gateway.contract.lineage import Lineage, Node
 from gateway.contract.loading import Contract
 
 Kind = Literal[
-    "event", "property", "map", "stage", "kpi", "survey", "segment", "alert", "term", "persona", "consent", "request",
-    "example",
+    "event", "property", "map", "stage", "kpi", "survey", "segment", "alert", "rule", "term", "persona", "consent",
+    "request", "example",
 ]  # fmt: skip
 
 Done = Literal["added", "removed", "changed"]

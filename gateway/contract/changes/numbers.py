@@ -74,9 +74,12 @@ def _survey_changed(both: Both, old: Survey, new: Survey) -> Iterator[Change]:
             yield _survey(both, new.key, f"takes other answers to {key}", BREAKING, _COMPARED)
         elif asked[key] != asks[key]:
             yield _survey(both, new.key, f"asks {key} in other words or another order", DANGEROUS, _COMPARED)
-    people = ("triggers", "touchpoints", "targeting", "sampling", "quota", "begins", "ends", "cooldown")
+    people = ("triggers", "touchpoints", "targeting", "sampling", "quota", "begins", "ends", "cooldown", "variants")
     if any(getattr(old, name) != getattr(new, name) for name in people):
         yield _survey(both, new.key, "is shown to others, or at another time", DANGEROUS, _COMPARED)
+    if old.anonymous != new.anonymous:
+        why = "answers from before keep what they were kept with"
+        yield _survey(both, new.key, f"is {'' if new.anonymous else 'not '}anonymous from now on", DANGEROUS, why)
     texts = ("kind", "name", "owners", "term", "languages")
     if any(getattr(old, name) != getattr(new, name) for name in texts):
         yield _survey(both, new.key, "is described otherwise", SAFE, "it is for people")

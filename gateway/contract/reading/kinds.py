@@ -15,6 +15,7 @@ from gateway.contract.reading.glossary import check_glossary
 from gateway.contract.reading.journeys import check_journey
 from gateway.contract.reading.kpis import check_kpi
 from gateway.contract.reading.plan import check_event, check_properties
+from gateway.contract.reading.reactions import check_reaction
 from gateway.contract.reading.segments import check_segment
 from gateway.contract.reading.surveys import check_survey
 from gateway.contract.sources import Source
@@ -59,6 +60,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("survey", "surveys", check_survey),
     Kind("segment", "segments", check_segment),
     Kind("alert", "alerts", check_alert),
+    Kind("rule", "rules", check_reaction),
     Kind("consent", "consent.yaml", check_consent),
     Kind("request", "requests", check_key),
     Kind("example", "examples", check_example, ".json"),

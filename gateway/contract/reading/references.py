@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.contract.reading.checks import check_known, mappings
@@ -15,6 +15,7 @@ def check_references(named: Mapping[str, Sequence[Source]]) -> None:
     `named` by kind."""
     maps = {key: _keys(value, "stages") for key, value in _by_key(named["journey"]).items()}
     surveys = {key: _keys(value, "questions") for key, value in _by_key(named["survey"]).items()}
+    anonymous = {key for key, value in _by_key(named["survey"]).items() if value.get("anonymous") is True}
     for source in named["journey"]:
         for index, stage in mappings(_value(source).get("stages")):
             for number, key in enumerate(_list(stage.get("feedback"))):
@@ -26,6 +27,7 @@ def check_references(named: Mapping[str, Sequence[Source]]) -> None:
             _check_stage(source, ("function", "stage"), metric, maps)
     for source in named["survey"]:
         _check_survey(source, _value(source), maps, surveys, _purposes(named["consent"]))
+        _check_earlier(source, _value(source).get("targeting"), surveys, anonymous)
     segments, personas = _by_key(named["segment"]), _by_key(named["persona"])
     for source in named["survey"]:
         targeting = _value(source).get("targeting")
@@ -36,6 +38,8 @@ def check_references(named: Mapping[str, Sequence[Source]]) -> None:
         _check_segment(source, maps, personas)
     for source in named["alert"]:
         _check_alert(source, _by_key(named["kpi"]), segments)
+    for source in named["rule"]:
+        _check_reaction(source, maps, surveys, segments, anonymous)
     events = [source.stem for source in named["event"]]
     for source in named["example"]:
         check_known(source, ("event",), _value(source).get("event"), events, "event")
@@ -51,6 +55,25 @@ def _check_segment(source: Source, maps: Mapping[str, list[str]], personas: Mapp
             if not isinstance(traits, dict) or all(isinstance(value, list | dict) for value in traits.values()):
                 what = f"the persona {shown(key)} has no traits by which one could be told"
                 source.report((*place, "persona"), what, f"add traits: to personas/{key}.yaml, or write trait: here")
+
+
+def _check_reaction(
+    source: Source,
+    maps: Mapping[str, list[str]],
+    surveys: Mapping[str, list[str]],
+    segments: Mapping[str, object],
+    anonymous: Collection[str],
+) -> None:
+    when = _value(source).get("when")
+    if not isinstance(when, dict):
+        return
+    if check_known(source, ("when", "survey"), when.get("survey"), surveys, "survey") and when["survey"] in anonymous:
+        what = f"the survey {shown(when['survey'])} is anonymous: nobody knows whom to look after"
+        source.report(("when", "survey"), what, "name one that is not")
+    if "segment" in when:
+        check_known(source, ("when", "segment"), when["segment"], segments, "segment")
+    if isinstance(stage := when.get("stage"), dict):
+        _check_stage(source, ("when", "stage"), stage, maps)
 
 
 def _check_alert(source: Source, kpis: Mapping[str, object], segments: Mapping[str, object]) -> None:
@@ -78,11 +101,22 @@ def _check_survey(
         return
     if purposes is not None and "consent" in targeting:
         check_known(source, ("targeting", "consent"), targeting["consent"], purposes, "purpose of consent.yaml")
+
+
+def _check_earlier(
+    source: Source, targeting: object, surveys: Mapping[str, list[str]], anonymous: Collection[str]
+) -> None:
+    if not isinstance(targeting, dict):
+        return
     for index, answered in mappings(targeting.get("answered")):
         place: Place = ("targeting", "answered", index)
-        if check_known(source, (*place, "survey"), answered.get("survey"), surveys, "survey"):
-            questions = surveys[str(answered["survey"])]
-            check_known(source, (*place, "question"), answered.get("question"), questions, "question of that survey")
+        if not check_known(source, (*place, "survey"), answered.get("survey"), surveys, "survey"):
+            continue
+        key = str(answered["survey"])
+        check_known(source, (*place, "question"), answered.get("question"), surveys[key], "question of that survey")
+        if key in anonymous:
+            what = f"the survey {shown(key)} is anonymous: nobody knows who answered it how"
+            source.report((*place, "survey"), what, "name one that is not, or remove this")
 
 
 def _check_stage(source: Source, place: Place, said: Mapping[str, Any], maps: Mapping[str, list[str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from gateway.contract.surveys import (
     Targeting,
     Text,
     Trigger,
+    Variant,
 )
 
 #: Where a branch goes that ends the survey.
@@ -61,6 +62,11 @@ def check_survey(source: Source) -> None:
         if isinstance(periodic := trigger.get("periodic"), dict):
             check_duration(source, ("triggers", index, "periodic", "every"), periodic.get("every"))
     _check_schedule(source, value.get("schedule"))
+    _check_variants(source, value, languages if isinstance(languages, list) else ["en"])
+    quota = value.get("quota")
+    if value.get("anonymous") is True and isinstance(quota, dict) and "per" in quota:
+        what = "anonymous answers have no time of their own, by which one could count them"
+        source.report(("quota", "per"), what, "remove per: the quota is then of all answers")
     if not any(problem.place[:1] == ("questions",) for problem in source.problems):
         _check_ways(source, [_question(one, ["en"]) for _, one in questions])
 
@@ -85,6 +91,8 @@ def build_survey(content: dict[str, Any]) -> Survey:
         begins=date.fromisoformat(schedule["from"]) if "from" in schedule else None,
         ends=date.fromisoformat(schedule["to"]) if "to" in schedule else None,
         cooldown=parse_duration(content["cooldown"]) if "cooldown" in content else None,
+        variants=tuple(_variant(one, languages) for one in content.get("variants", ())),
+        anonymous=bool(content.get("anonymous", False)),
     )
 
 
@@ -118,10 +126,14 @@ def _check_question(source: Source, place: Place, question: dict[str, Any]) -> N
 
 
 def _check_texts(source: Source, place: Place, question: dict[str, Any], languages: list[Any]) -> None:
-    texts = [((*place, "text"), question.get("text"))]
+    texts: list[tuple[Place, object]] = [((*place, "text"), question.get("text"))]
     texts += [
         ((*place, "options", index, "text"), option.get("text")) for index, option in mappings(question.get("options"))
     ]
+    _check_languages(source, texts, languages)
+
+
+def _check_languages(source: Source, texts: Iterable[tuple[Place, object]], languages: list[Any]) -> None:
     for here, text in texts:
         if isinstance(text, str) and len(languages) > 1:
             fix = "write " + "{" + ", ".join(f"{language}: ..." for language in languages) + "}"
@@ -134,6 +146,29 @@ def _check_texts(source: Source, place: Place, question: dict[str, Any], languag
                 if language not in languages:
                     fix = did_you_mean(language, [str(one) for one in languages], otherwise="languages has")
                     source.report((*here, language), f"{shown(language)} is none of the survey's languages", fix)
+
+
+def _check_variants(source: Source, value: dict[str, Any], languages: list[Any]) -> None:
+    variants = mappings(value.get("variants"))
+    check_keys(source, ("variants",), variants, "variant")
+    keys = [str(one.get("key")) for _, one in mappings(value.get("questions"))]
+    for index, variant in variants:
+        place: Place = ("variants", index)
+        texts = mappings(variant.get("questions"))
+        check_keys(source, (*place, "questions"), texts, "question")
+        for number, wording in texts:
+            if (key := wording.get("key")) not in keys:
+                fix = did_you_mean(key, keys, otherwise="use one of")
+                source.report((*place, "questions", number, "key"), f"no question has the key {shown(key)}", fix)
+        worded = [((*place, "questions", number, "text"), wording.get("text")) for number, wording in texts]
+        _check_languages(source, worded, languages)
+        if variant.get("ask", True) is not bool(texts):
+            what = "words that nobody is asked in" if texts else "the variant asks in the same words"
+            source.report(place, what, "write other words in questions:, or ask: false for a control group")
+    shares = [one.get("share") for _, one in variants]
+    total = sum(share for share in shares if isinstance(share, int | float))
+    if total > 100:
+        source.report(("variants",), f"the shares come to {total:g} percent", "let them be 100 or less together")
 
 
 def _check_schedule(source: Source, schedule: object) -> None:
@@ -234,6 +269,11 @@ def _branch(content: Mapping[str, Any]) -> Branch:
 def _compared(content: Mapping[str, Any]) -> tuple[Operator, object]:
     op = next(name for name in OPERATORS if name in content)
     return op, tuple(content[op]) if op == "in" else content[op]
+
+
+def _variant(content: dict[str, Any], languages: list[str]) -> Variant:
+    texts = {one["key"]: _text(one["text"], languages) for one in content.get("questions", ())}
+    return Variant(content["key"], float(content["share"]), content.get("ask", True), texts)
 
 
 def _answered(targeting: Mapping[str, Any]) -> Iterator[EarlierAnswer]:

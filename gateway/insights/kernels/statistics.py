@@ -38,7 +38,12 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 def margin_of_mean(n: int, deviation: float) -> float:
     """Half the 95 % interval of a mean of `n` (2 or more) observations with this sample standard deviation."""
-    return (_T[n - 2] if n <= len(_T) + 1 else Z) * deviation / sqrt(n)
+    return student(n - 1) * deviation / sqrt(n)
+
+
+def student(freedom: float) -> float:
+    """Student's t, 97.5 %, for so many degrees of freedom (1 or more; a fraction counts as less)."""
+    return _T[int(freedom) - 1] if freedom < len(_T) + 1 else Z
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,11 @@ sampling: 12.5
 quota: {answers: 100, per: week}
 schedule: {from: 2026-03-01, to: 2026-05-31}
 cooldown: 30d
+variants:
+  - key: warm
+    share: 40
+    questions: [{key: effort, text: {en: "All fine?", pt-BR: "Tudo bem?"}}]
+  - {key: control, share: 10, ask: false}
 """
 CONSENT = "purposes:\n  - {key: surveys, brief: We ask you., default: granted}\n"
 FILES = {"surveys/ease.yaml": SURVEY, "journeys/trial.yaml": JOURNEY, "consent.yaml": CONSENT}
@@ -70,6 +75,10 @@ def test_a_survey_is_read_whole() -> None:
     assert periodic == Periodically(timedelta(days=90))
     assert survey.targeting.consent == "surveys"
     assert survey.targeting.answered == (EarlierAnswer("ease", "effort", "lte", 3),)
+    warm, control = survey.variants
+    assert (warm.share, warm.ask, warm.texts["effort"]["pt-BR"]) == (40, True, "Tudo bem?")
+    assert (control.share, control.ask, control.texts) == (10, False, {})
+    assert survey.clock == timedelta(days=90)
     effort = survey.questions[0]
     assert effort.scale is not None
     assert (effort.scale.lowest, effort.scale.highest, effort.scale.satisfied) == (1, 7, 5)
@@ -145,6 +154,12 @@ def test_a_text_is_told_in_the_nearest_language() -> None:
         ("sampling: 12.5", "sampling: 101", "sampling: 101 is out of range - write at most 100"),
         ("every: 90d", "every: 9999w", "triggers[3].periodic.every: '9999w' is too long"),
         ("cooldown: 30d", "cooldown: monthly", "cooldown: 'monthly' cannot stand here"),
+        ("[{key: effort, text", "[{key: efort, text", "no question has the key 'efort' - did you mean 'effort'?"),
+        (', pt-BR: "Tudo bem?"', "", "variants[0].questions[0].text: there is no text in 'pt-BR' - add pt-BR: ..."),
+        ("share: 10, ask", "share: 61, ask", "variants: the shares come to 101 percent - let them be 100 or less"),
+        ("share: 10, ask: false", "share: 10", "variants[1]: the variant asks in the same words - write other words"),
+        ("share: 40\n", "share: 40\n    ask: false\n", "variants[0]: words that nobody is asked in"),
+        ("key: control", "key: warm", "variants[1].key: the variant key 'warm' is already used"),
     ],
 )
 def test_a_mistake_in_a_survey_is_told(old: str, new: str, problem: str) -> None:
