@@ -451,7 +451,7 @@ async def _anonymous(context: Context, question: ScoreQuestion, span: tuple[int,
 async def _with_event(context: Context, question: ScoreQuestion, event: str, within: int) -> CxCorrelation:
     services = context.services
     rules = (question.rule, EventRule("outcome", event))
-    await services.questions.check(context.scope, services.contract, [("outcome.event", rules[1])])
+    await services.questions.vocabulary.check(context.scope, services.contract, [("outcome.event", rules[1])])
     scale = (question.scales.scale.lowest, question.scales.scale.highest)
 
     def reading(as_of: int) -> Reading:
