@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -17,13 +18,25 @@ from gateway.contract.validation import Plan
 from gateway.pipeline.conforming import Conforming
 from gateway.pipeline.contracts import Contracts
 from gateway.pipeline.intake import Delivery, Intake
-from gateway.quality.gathering import Gathering
+from gateway.quality.gathering import WRITE_SECONDS, Gathering
 from gateway.store.catalog import Catalog
-from gateway.store.database import Database
+from gateway.store.database import Database, connect
 from gateway.store.events import Events
 from gateway.store.quarantine import Quarantine
+from tests.flow.conftest import RunningGateway
 from tests.flow.doors import contract, new_database
-from tests.scale.measuring import population, say
+from tests.scale.measuring import (
+    Spent,
+    batch_requests,
+    drive,
+    needs_proc,
+    pid_of,
+    pid_of_mongod,
+    population,
+    say,
+    spending,
+    total,
+)
 
 TURNS = 5
 EVENTS = 3_000
@@ -92,6 +105,44 @@ async def test_intake_with_and_without_the_plan(database: Database, capsys: pyte
     for name, several in found.items():
         rows.append((f"CPU µs/event, {name}", f"{statistics.median(cpu for _, cpu in several) / EVENTS * 1e6:.1f}"))
     say(capsys, f"Intake beside the plan: {BATCH} a batch, {AT_ONCE} at a time, without HTTP", rows)
+
+
+@needs_proc
+async def test_intake_through_the_door_with_and_without_the_plan(
+    gateway_environment: dict[str, str], gateway_of: Callable[[str], RunningGateway], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same door twice, once without validation and catalogue, in turns; both have the shop's contract."""
+    planned, unplanned = gateway_of("collect"), gateway_of("collect")
+    unplanned.program = ("-m", "tests.scale.without_plan")
+    await asyncio.to_thread(planned.set_up)
+    await asyncio.to_thread(unplanned.start)
+    database = connect(gateway_environment["GATEWAY_MONGO_URI"], gateway_environment["GATEWAY_DATABASE"])
+    mongod = await pid_of_mongod(database)
+    found: dict[str, list[Spent]] = {"without": [], "with": []}
+    for turn in range(2 * TURNS):
+        pair = (("without", unplanned), ("with", planned))
+        for name, gateway in pair if turn % 2 else reversed(pair):
+            seed = 4_000 + 2 * turn + (name == "with")  # the other's events would be duplicates
+            emissions = (replace(one, message={**one.message, "timestamp": None}) for one in population(seed))
+            requests = batch_requests(islice(emissions, 2 * EVENTS), planned.write_key, BATCH)
+            with spending(gateway=pid_of(gateway), mongod=mongod) as spent:
+                assert await drive(gateway.port, iter(requests), 16) == len(requests)
+                await asyncio.sleep(2 * WRITE_SECONDS)  # the catalogue's last write
+            spent.seconds -= 2 * WRITE_SECONDS
+            found[name].append(spent)
+    assert await database.count("catalog", {})
+    await database.close()
+    pairs = [*zip(found["without"], found["with"], strict=True)]
+    events = 2 * TURNS * 2 * EVENTS
+    seconds = statistics.median(one.seconds / other.seconds for other, one in pairs)
+    cpu = statistics.median(one.cpu["gateway"] / other.cpu["gateway"] for other, one in pairs)
+    rows = [
+        ("seconds: of the door without (aim: at most 1.15)", f"{seconds:.3f}"),
+        ("CPU of the gateway: of the door without", f"{cpu:.3f}"),
+    ]
+    for name, several in found.items():
+        rows.append((f"CPU µs/event, {name}: gateway / mongod", total(several).per_event(events, "gateway", "mongod")))
+    say(capsys, f"Intake beside the plan: {BATCH} a batch, 16 clients, through the door", rows)
 
 
 async def test_a_new_plan_of_500_event_types(capsys: pytest.CaptureFixture[str]) -> None:
