@@ -23,6 +23,7 @@ Fault: TypeAlias = Literal["", "reset", "close", "hang"]
 ASKED_URL = "x-asked-url"
 
 _START_SECONDS = 30.0
+_SETTLE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +102,12 @@ class FaultServer:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        await asyncio.sleep(0)  # whoever was let in just now begins
+        await asyncio.sleep(_SETTLE_SECONDS)  # whoever was let in just now begins
         left = list(self._connections)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(_SETTLE_SECONDS)  # sockets are closed a turn later
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -118,8 +120,6 @@ class FaultServer:
         finally:
             self._connections.discard(task)
             writer.transport.abort()
-            with suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()  # else the loop may end before the socket is closed
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; whether the connection goes on."""

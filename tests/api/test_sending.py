@@ -166,7 +166,7 @@ async def test_what_is_not_acknowledged_says_so(gateway: Gateway, monkeypatch: p
     )
     assert response.status_code == 200
     (error,) = response.json()["errors"]
-    assert error["extensions"] == {"code": "UNAVAILABLE", "hint": "Send again."}
+    assert error["extensions"] == {"code": "UNAVAILABLE", "hint": "Send again.", "retryAfter": 1}
     assert error["path"] == ["track"]
 
 
