@@ -24,6 +24,7 @@ from gateway.quality.collaboration import Collaboration
 from gateway.quality.digest import Digest
 from gateway.settings import read_settings
 from gateway.store.contracts import Version, Versions
+from gateway.store.kpi_snapshots import KpiSnapshot
 
 _COLOURS = {Grade.BREAKING: "red", Grade.DANGEROUS: "yellow", Grade.SAFE: "green"}
 
@@ -170,7 +171,7 @@ def patch(proposal: str, workspace: str) -> None:
 @_workspace
 @json_option
 def digest(since: str, send: bool, workspace: str, as_json: bool) -> None:
-    """Say who changed what in the contract lately, and what became of data requests.
+    """Say who changed what in the contract lately, what became of data requests, and which KPIs moved beyond chance.
 
     Each Monday (UTC) that of the week before goes to the alert channels by itself, if anything happened.
 
@@ -342,7 +343,21 @@ def _digest_as_json(made: Digest) -> dict[str, Any]:
             }
             for request, step in made.steps
         ],
+        "kpis": [
+            {
+                "key": one.now.kpi,
+                "cadence": one.now.cadence,
+                "before": _snapshot_as_json(one.before),
+                "now": _snapshot_as_json(one.now),
+            }
+            for one in made.moved
+        ],
     }
+
+
+def _snapshot_as_json(one: KpiSnapshot) -> dict[str, Any]:
+    said = {"value": one.value, "n": one.n, "low": one.low, "high": one.high}
+    return {"start": _time(one.start, exactly=True), **said}
 
 
 def _time(at: int, *, exactly: bool = False) -> str:

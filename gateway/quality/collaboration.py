@@ -14,6 +14,7 @@ from gateway.store.alerts import Alerts
 from gateway.store.contracts import Versions
 from gateway.store.database import Database
 from gateway.store.discrepancies import Discrepancies
+from gateway.store.kpi_snapshots import KpiSnapshots
 from gateway.store.observations import Observations
 from gateway.store.proposals import Proposals as StoredProposals
 from gateway.store.requests import Requests
@@ -38,7 +39,7 @@ class Collaboration:
             history,
             Proposals(StoredProposals(database), history, clock, check),
             DataRequests(requests, alerts, clock),
-            Digests(history, requests, alerts, clock),
+            Digests(history, requests, KpiSnapshots(database), alerts, clock),
             Observations(database),
             Discrepancies(database),
         )

@@ -1,4 +1,4 @@
-"""The digest: who changed what in the contract, and what became of data requests, in a span of time."""
+"""The digest of a span of time: who changed what in the contract, what became of data requests, which KPIs moved."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway.model.alert import Severity
 from gateway.quality.history import History
 from gateway.store.alerts import Alerts
 from gateway.store.contracts import Version
+from gateway.store.kpi_snapshots import KpiSnapshot, KpiSnapshots
 from gateway.store.requests import Request, Requests, Step
 
 DAY_MS = 24 * 3_600_000
@@ -20,18 +21,36 @@ _KIND = "digest"
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A KPI whose latest snapshot of a span differs from the latest before it by more than chance: their intervals have
+    nothing in common."""
+
+    before: KpiSnapshot
+    now: KpiSnapshot
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"KPI {self.now.kpi} moved from {_told(self.before)} to {_told(self.now)},"
+            f" {self.now.cadence} from {_day(self.before.start)} and {_day(self.now.start)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Digest:
-    """What happened in [since, until) ms: versions, the oldest first, and steps of requests. None: a version that does
-    not load here."""
+    """What happened in [since, until) ms: versions, the oldest first, steps of requests, and KPIs that moved. None: a
+    version that does not load here."""
 
     since: int
     until: int
     versions: tuple[tuple[Version, tuple[Change, ...] | None], ...]
     steps: tuple[tuple[Request, Step], ...]
+    moved: tuple[Moved, ...] = ()
 
     @property
     def empty(self) -> bool:
-        return not self.versions and not self.steps
+        return not self.versions and not self.steps and not self.moved
 
     @property
     def title(self) -> str:
@@ -52,16 +71,20 @@ class Digest:
         for request, step in self.steps:
             said = f": {step.said.text}" if step.said.text else ""
             yield f"data request {request.key} ({request.asked_by}) was {step.status}{said}"
+        yield from (one.line for one in self.moved)
         if self.empty:
-            yield "nothing was changed, and nothing came of data requests"
+            yield "nothing was changed, nothing came of data requests, and no KPI moved"
 
 
 class Digests:
     """Makes digests, and sends them to whoever hears alerts."""
 
-    def __init__(self, history: History, requests: Requests, alerts: Alerts, clock: Clock) -> None:
+    def __init__(
+        self, history: History, requests: Requests, snapshots: KpiSnapshots, alerts: Alerts, clock: Clock
+    ) -> None:
         self._history = history
         self._requests = requests
+        self._snapshots = snapshots
         self._alerts = alerts
         self._clock = clock
 
@@ -79,7 +102,17 @@ class Digests:
             if since <= step.said.at < until
         ]
         steps.sort(key=lambda pair: pair[1].said.at)
-        return Digest(since, until, tuple(versions), tuple(steps))
+        return Digest(since, until, tuple(versions), tuple(steps), await self._moved(workspace, since, until))
+
+    async def _moved(self, workspace: str, since: int, until: int) -> tuple[Moved, ...]:
+        """One of another definition is no other value: the version that changed it is told."""
+        found = []
+        for kpi, cadence in sorted(await self._snapshots.last(workspace)):
+            now = await self._snapshots.newest(workspace, kpi, cadence, taken=(since, until))
+            before = await self._snapshots.newest(workspace, kpi, cadence, taken=(0, since))
+            if now is not None and before is not None and now.hash == before.hash and _apart(before, now):
+                found.append(Moved(before, now))
+        return tuple(found)
 
     async def send(self, workspace: str, digest: Digest) -> None:
         """As an alert, which stays open until the next digest: so that the same one is told once, whoever sends it."""
@@ -115,6 +148,16 @@ def week_start(at: int) -> int:
     """The Monday 00:00 UTC at or before a moment, in ms."""
     day = datetime.fromtimestamp(at / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return int((day - timedelta(days=day.weekday())).timestamp() * 1000)
+
+
+def _apart(one: KpiSnapshot, other: KpiSnapshot) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.high < other.low or other.high < one.low
+
+
+def _told(one: KpiSnapshot) -> str:
+    return f"{one.value:.4g} (n = {one.n})"
 
 
 def _key(digest: Digest) -> str:

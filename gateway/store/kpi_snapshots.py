@@ -64,6 +64,15 @@ class KpiSnapshots:
         )
         return {(row["_id"]["kpi"], row["_id"]["cadence"]): row["start"] for row in rows}
 
+    async def newest(self, workspace: str, kpi: str, cadence: str, *, taken: tuple[int, int]) -> KpiSnapshot | None:
+        """That of the latest period among those written down in [from, to) ms."""
+        row = await self._database.find_one(
+            COLLECTION,
+            {"workspace": workspace, "kpi": kpi, "cadence": cadence, "takenAt": {"$gte": taken[0], "$lt": taken[1]}},
+            sort=[("start", -1)],
+        )
+        return None if row is None else _from(row)
+
     async def page(
         self, scope: Scope, kpi: str, *, limit: int, before: tuple[int, str] | None = None
     ) -> list[KpiSnapshot]:

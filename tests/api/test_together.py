@@ -14,6 +14,7 @@ from gateway.quality.collaboration import Collaboration
 from gateway.quality.digest import DAY_MS, week_start
 from gateway.quality.tending import Tending
 from gateway.store.contracts import Versions
+from gateway.store.kpi_snapshots import KpiSnapshot, KpiSnapshots
 from tests.api.gateway_api import NOW, WORKSPACE, Gateway, Json, identify, track
 from tests.api.test_privacy import erased
 from tests.unit.contract.orders import ORDERS, orders
@@ -435,3 +436,40 @@ async def test_one_digest_a_week_whoever_sends_it(gateway: Gateway, ux: str) -> 
     await gateway.derive()
     newer, older = (await gateway.ask(query, operator))["alerts"]["nodes"]
     assert (newer["resolvedAt"], older["resolvedAt"] is None) == (None, False)
+
+
+async def test_the_digest_says_which_kpis_moved_beyond_chance(gateway: Gateway) -> None:
+    monday = week_start(NOW)
+    week = 7 * DAY_MS
+
+    def snapshot(kpi: str, weeks_ago: int, value: float, margin: float, *, hash: str = "a") -> KpiSnapshot:
+        start = monday - (weeks_ago + 1) * week
+        return KpiSnapshot(
+            workspace=WORKSPACE,
+            kpi=kpi,
+            cadence="weekly",
+            start=start,
+            end=start + week,
+            taken_at=start + week + 600_000,
+            value=value,
+            n=120,
+            low=value - margin,
+            high=value + margin,
+            open=0,
+            hash=hash,
+            definition="d",
+            version=1,
+        )
+
+    await KpiSnapshots(gateway.database).add(
+        [
+            *(snapshot("csat", 1, 81.25, 3), snapshot("csat", 0, 70.5, 3)),
+            *(snapshot("ces", 1, 5.0, 1), snapshot("ces", 0, 5.5, 1)),  # by chance
+            *(snapshot("nps", 1, 10, 1), snapshot("nps", 0, 30, 1, hash="b")),  # of another definition
+            snapshot("churn", 0, 4, 1),  # the first
+        ]
+    )
+    made = await Collaboration.of(gateway.database, gateway.clock).digests.of(WORKSPACE, monday, monday + week)
+    (line,) = made.lines()
+    assert line.startswith("KPI csat moved from 81.25 (n = 120) to 70.5 (n = 120), weekly from ")
+    assert not made.empty
