@@ -23,7 +23,7 @@ Fault: TypeAlias = Literal["", "reset", "close", "hang"]
 ASKED_URL = "x-asked-url"
 
 _START_SECONDS = 30.0
-_SETTLE_SECONDS = 0.01
+_TURNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ class FaultServer:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        await asyncio.sleep(_SETTLE_SECONDS)  # whoever was let in just now begins
+        await _turns()  # whoever was let in just now begins
         left = list(self._connections)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(_SETTLE_SECONDS)  # sockets are closed a turn later
+        await _turns()  # sockets are closed a turn later
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -144,6 +144,12 @@ class FaultServer:
         writer.write(head + content)
         await writer.drain()
         return True
+
+
+async def _turns() -> None:
+    """Let the loop do what it has scheduled, however slow the machine is."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 async def _read(reader: asyncio.StreamReader) -> Received:
