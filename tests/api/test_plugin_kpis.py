@@ -1,0 +1,296 @@
+"""Numbers of KPIs that functions of plugins give: right, and alone in their trouble."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.connectors import kpi_functions
+from gateway.contract import Contract, load_texts
+from gateway.plugin.configuring import Plugged
+from gateway.plugin.host import Host
+from gateway.store.database import Database
+from tests.api.gateway_api import Gateway, identify, track
+
+PLUGIN = """
+import time
+from statistics import median
+
+from gateway.plugin import Config, KpiFunction, hookimpl
+
+
+class AtLeast(Config):
+    amount: float
+
+
+class MedianHours(KpiFunction):
+    name, brief, version = "acme.median_hours", "Median hours between orders.", "1.2"
+
+    def observe(self, parameters, at, value):
+        return None if len(at) < 2 else median((at[1:] - at[:-1]).tolist()) / 3_600_000
+
+
+class Spenders(KpiFunction):
+    name, brief, version, kind = "acme.spenders", "Who spent so much.", "1.2", "share"
+    Parameters = AtLeast
+
+    def observe(self, parameters, at, value):
+        return float(value.sum() >= parameters.amount)
+
+
+class Raises(KpiFunction):
+    name, brief, version = "acme.raises", "Raises.", "1.2"
+
+    def observe(self, parameters, at, value):
+        raise KeyError("ada@person.example")
+
+
+class Blocks(KpiFunction):
+    name, brief, version = "acme.blocks", "Blocks.", "1.2"
+
+    def observe(self, parameters, at, value):
+        time.sleep(1.5)
+
+
+class Slow(KpiFunction):
+    name, brief, version = "acme.slow", "Takes its time for every user.", "1.2"
+
+    def observe(self, parameters, at, value):
+        time.sleep(0.15)
+        return 1.0
+
+
+class Returns(KpiFunction):
+    brief, version = "Returns nonsense.", "1.2"
+
+    def __init__(self, name, what, kind="mean"):
+        self.name, self.what, self.kind = name, what, kind
+
+    def observe(self, parameters, at, value):
+        return self.what
+
+
+class Writes(KpiFunction):
+    name, brief, version = "acme.writes", "Changes what it gets.", "1.2"
+
+    def observe(self, parameters, at, value):
+        at[0] = 0
+        return 1.0
+
+
+@hookimpl
+def register_kpi_functions():
+    yield from (MedianHours(), Spenders(), Raises(), Blocks(), Slow(), Writes())
+    yield Returns("acme.text", "seven")
+    yield Returns("acme.nan", float("nan"))
+    yield Returns("acme.huge", 10**400)
+    yield Returns("acme.two", 2.0, "share")
+"""
+KPI = """\
+key: {key}
+question: How much?
+unit: {unit}
+better: higher
+owners: [ux]
+function:
+  plugin:
+    name: acme.{key}
+    events: [{{event: Order Completed}}]
+    {more}
+"""
+KPIS = {
+    "median_hours": ("number", ""),
+    "spenders": ("percent", "property: total\n    parameters: {amount: 100}"),
+    "refused": ("percent", "parameters: {amout: many}"),
+    **dict.fromkeys(("raises", "blocks", "slow", "text", "nan", "huge", "two", "writes", "absent"), ("number", "")),
+}
+README = (Path(__file__).parents[2] / "plugins/README.md").read_text()
+RANGE: dict[str, Any] = {"range": {"last": "7d"}}
+RESULT = """query($key: ID!, $range: RangeInput!, $by: String) { kpi(key: $key) { status statusReason
+  result(range: $range, by: $by) { value n low high definition hash users { totalCount }
+    failure { plugin version operation category message fix retryable traceId }
+    slices { for { label } value n users { totalCount } }
+    series(interval: DAY) { value n } } } }"""
+
+
+def contract() -> Contract:
+    files = {f"kpis/{key}.yaml": KPI.format(key=key, unit=unit, more=more) for key, (unit, more) in KPIS.items()}
+    files["kpis/refused.yaml"] = files["kpis/refused.yaml"].replace("acme.refused", "acme.spenders")
+    return load_texts("acme", files)
+
+
+async def gateway_with(database: Database, folder: Path, *, text: str = PLUGIN) -> Gateway:
+    (folder / "acme.py").write_text(text)
+    made = Gateway(database, contract(), plugged=Plugged(Host.load((), folder=folder)))
+    await made.prepare()
+    return made
+
+
+async def send_orders(gateway: Gateway) -> None:
+    """ada: hours 0, 10, 14 (gaps of 10 and 4, 70 in all); bob: 0 and 1 (100 in all); eve: one of no number."""
+
+    def order(user: str, minutes: int, device: str, **properties: object) -> dict[str, Any]:
+        return track("Order Completed", minutes, userId=user, properties={"device": device, **properties})
+
+    day = 24 * 60
+    await gateway.send(
+        *(identify(3 * day, userId=one, traits={"plan": plan}) for one, plan in (("ada", "pro"), ("bob", "free"))),
+        order("ada", 2 * day, "phone", total=30),
+        order("ada", 2 * day - 10 * 60, "desk", total=30),
+        order("ada", 2 * day - 14 * 60, "desk", total=10),
+        order("bob", 2 * day, "desk", total=60),
+        order("bob", 2 * day - 60, "phone", total=40),
+        order("eve", 2 * day, "desk", total="a lot"),
+    )
+
+
+async def result(gateway: Gateway, key: str, **asked: object) -> dict[str, Any]:
+    found = await gateway.ask(RESULT, await gateway.api_key(), key=key, **RANGE, **asked)
+    told: dict[str, Any] = {**found["kpi"]["result"], "status": found["kpi"]["status"]}
+    return {**told, "statusReason": found["kpi"]["statusReason"]}
+
+
+async def test_a_mean_of_users_equals_a_hand_computation(database: Database, tmp_path: Path) -> None:
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    found = await result(gateway, "median_hours")
+    # ada 7 hours, bob 1; the interval of two is 4 ± 12.706 * 3 (t of 1 degree of freedom, standard error 3).
+    assert (found["value"], found["n"], found["failure"], found["status"]) == (4, 2, None, "LIVE")
+    assert (found["low"], found["high"]) == (pytest.approx(4 - 38.12, abs=0.01), pytest.approx(4 + 38.12, abs=0.01))
+    assert found["users"]["totalCount"] == 2
+    assert 'What the function "acme.median_hours" of a plugin makes of each unique user' in found["definition"]
+
+
+async def test_a_share_of_users_gets_its_property_and_parameters(database: Database, tmp_path: Path) -> None:
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    found = await result(gateway, "spenders")
+    # bob of ada and bob; eve has no number. Wilson's interval of 1 in 2.
+    assert (found["value"], found["n"]) == (50, 2)
+    assert (found["low"], found["high"]) == (pytest.approx(9.45, abs=0.01), pytest.approx(90.55, abs=0.01))
+    hit = RESULT.replace("users {", "users(group: HIT) {", 1)
+    told = await gateway.ask(hit, await gateway.api_key(), key="spenders", **RANGE)
+    assert told["kpi"]["result"]["users"]["totalCount"] == 1
+
+
+async def test_parts_of_the_range_are_ranges_of_their_own(database: Database, tmp_path: Path) -> None:
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    found = [(one["value"], one["n"]) for one in (await result(gateway, "median_hours"))["series"] if one["n"]]
+    # Now is noon: the orders of two days ago are at 12, 22 and 2 (ada), at 12 and 13 (bob).
+    assert found == [(5.5, 2)]
+
+
+@pytest.mark.parametrize(
+    ("by", "slices"),
+    [
+        ("traits.plan", [("free", 1, 1), ("pro", 7, 1)]),
+        # By the value of the user's first event in the range.
+        ("device", [("desk", 1, 1), ("phone", 7, 1)]),
+    ],
+)
+async def test_it_is_broken_down_by_user(
+    database: Database, tmp_path: Path, by: str, slices: list[tuple[str, float, int]]
+) -> None:
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    found = await result(gateway, "median_hours", by=by)
+    told = [(one["for"]["label"], one["value"], one["n"]) for one in found["slices"]]
+    assert sorted(told) == slices
+    assert [one["users"]["totalCount"] for one in found["slices"]] == [1, 1]
+
+
+async def test_new_events_change_it_and_the_same_are_not_asked_about_again(database: Database, tmp_path: Path) -> None:
+    counting = PLUGIN.replace(
+        "        return None if",
+        "        with open(__file__ + '.calls', 'a') as calls: calls.write('.')\n        return None if",
+    )
+    gateway = await gateway_with(database, tmp_path, text=counting)
+    await send_orders(gateway)
+    asked = "query($key: ID!, $range: RangeInput!) { kpi(key: $key) { result(range: $range) { value n } } }"
+    key = await gateway.api_key()
+    for _ in range(2):
+        await gateway.ask(asked, key, key="median_hours", **RANGE)
+    assert (tmp_path / "acme.py.calls").read_text() == "..."
+    await gateway.send(track("Order Completed", 24 * 60, userId="eve"))
+    found = await gateway.ask(asked, key, key="median_hours", **RANGE)
+    assert found["kpi"]["result"] == {"value": (7 + 1 + 24) / 3, "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("raises", "It raised KeyError."),
+        ("blocks", "It has not come to an end within 0.3 s."),
+        ("slow", "It has not come to an end within 0.3 s."),
+        ("text", "It returned str."),
+        ("nan", "It returned NaN or an infinite number."),
+        ("huge", "It returned NaN or an infinite number."),
+        ("two", "It is a share, and returned neither 0 nor 1."),
+        ("writes", "It raised ValueError."),
+    ],
+)
+async def test_a_function_in_trouble_is_alone_in_it(
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    key: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr(kpi_functions, "OBSERVE_SECONDS", 0.3)
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    asked = (
+        f'query($range: RangeInput!) {{ bad: kpi(key: "{key}") {{ ...R }} good: kpi(key: "spenders") {{ ...R }} }} '
+        "fragment R on Kpi { result(range: $range) { value n users { totalCount } series(points: 2) { value } "
+        "failure { plugin version operation category message fix traceId } } }"
+    )
+    found = await gateway.ask(asked, await gateway.api_key(), **RANGE)
+    bad, good = found["bad"]["result"], found["good"]["result"]
+    assert (bad["value"], bad["n"], bad["users"]["totalCount"]) == (None, 0, 0)
+    assert (good["value"], good["failure"]) == (50, None)
+    failure = bad["failure"]
+    assert (failure["plugin"], failure["version"], failure["category"]) == ("acme", "1.2", "BUG")
+    assert (failure["operation"], failure["message"]) == (f"KPI function acme.{key}", message)
+    assert failure["fix"]
+    assert failure["traceId"]
+    logged = [record for record in caplog.records if record.message == "a function of KPIs failed"]
+    assert failure["traceId"] in {getattr(record, "trace_id", None) for record in logged}
+    assert "ada@person.example" not in caplog.text + str(found)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("absent", "No plugin in use has the function 'acme.absent'."),
+        ("refused", "amout: Extra inputs are not permitted. Mend them in the KPI. It takes: amount."),
+    ],
+)
+async def test_what_cannot_be_called_is_broken_and_says_why(
+    database: Database, tmp_path: Path, key: str, reason: str
+) -> None:
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    found = await result(gateway, key)
+    assert (found["status"], found["value"], found["n"]) == ("BROKEN", None, 0)
+    assert reason in found["statusReason"]
+    assert found["failure"]["category"] == "CONFIG"
+    assert {one["value"] for one in found["series"]} == {None}
+
+
+async def test_the_example_of_the_readme_works(database: Database, tmp_path: Path) -> None:
+    blocks = dict(re.findall(r"```\w+ kpi (\S+)\n(.*?)```", README, flags=re.DOTALL))
+    (tmp_path / "acme.py").write_text(blocks["acme.py"])
+    files = {"kpis/median_hours.yaml": blocks["kpis/median_hours.yaml"]}
+    made = Gateway(database, load_texts("acme", files), plugged=Plugged(Host.load((), folder=tmp_path)))
+    await made.prepare()
+    await send_orders(made)
+    found = await result(made, "median_hours")
+    assert (found["value"], found["n"], found["status"]) == (7, 1, "LIVE"), (
+        "bob has two orders, and three are asked for"
+    )
+    assert (found["low"], found["high"]) == (None, None)
