@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TypeVar
 
@@ -32,6 +32,10 @@ _REMEMBERED = 1_000
 _KINDS = {"mean": Kind.MEAN, "share": Kind.SHARE}
 
 T = TypeVar("T")
+
+
+class _Busy(Exception):
+    """Other questions have kept the function busy for as long as one may take."""
 
 
 class _Nonsense(Exception):
@@ -114,8 +118,15 @@ class KpiFunctions:
     async def _called(self, running: _Running, work: Callable[[], T]) -> T:
         """What it returns, from its thread. Raises PluginError for whatever goes wrong there."""
         try:
-            async with running.turn:
+            try:
+                async with asyncio.timeout(OBSERVE_SECONDS):
+                    await running.turn.acquire()
+            except TimeoutError:
+                raise _Busy from None
+            try:
                 return await running.thread.run(work, OBSERVE_SECONDS)
+            finally:
+                running.turn.release()
         except Exception as error:
             failure = traced(_failure(running.function, error))
             log.error("a function of KPIs failed", extra=failure.log_fields())
@@ -164,6 +175,9 @@ def _failure(function: KpiFunction, error: Exception) -> PluginFailure:
         case Late():
             message = f"It has not come to an end within {OBSERVE_SECONDS:g} s."
             fix = "Ask about a shorter range or a smaller segment, or let its author make it quicker."
+        case _Busy():
+            said = f"Other questions have kept it busy for {OBSERVE_SECONDS:g} s."
+            return replace(_record(function, "rate_limit", said, "Ask again in a moment."), retryable=True)
         case Blocked():
             message = "An earlier call still holds its thread: it is not called until that ends."
             fix = "Restart the gateway without the plugin, and report it to the plugin's author."

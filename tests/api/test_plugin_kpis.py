@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.connectors import kpi_functions
-from gateway.contract import Contract, load_texts
+from gateway.contract import AlertRule, Contract, load_texts
+from gateway.contract.alerts import OnKpi
+from gateway.errors import Unavailable
+from gateway.model.scope import Scope
 from gateway.plugin.configuring import Plugged
 from gateway.plugin.host import Host
 from gateway.store.database import Database
-from tests.api.gateway_api import Gateway, identify, track
+from tests.api.gateway_api import NOW, WORKSPACE, Gateway, identify, track
+from tests.api.test_kpi_snapshots import opened
 
 PLUGIN = """
 import time
@@ -280,6 +287,38 @@ async def test_what_cannot_be_called_is_broken_and_says_why(
     assert reason in found["statusReason"]
     assert found["failure"]["category"] == "CONFIG"
     assert {one["value"] for one in found["series"]} == {None}
+
+
+async def test_questions_that_wait_too_long_for_their_turn_are_told_to_come_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kpi_functions, "OBSERVE_SECONDS", 0.6)
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    asked = """query($range: RangeInput!) { kpi(key: "slow") { result(range: $range) { value
+      failure { category retryable } } } }"""
+    key = await gateway.api_key()
+    # Each takes 0.45 s of the function's thread: of four, two do not get their turn in time.
+    ranges = [{"last": f"{days}d"} for days in (4, 5, 6, 7)]
+    answers = await asyncio.gather(*(gateway.ask(asked, key, range=one) for one in ranges))
+    failures = [one["kpi"]["result"]["failure"] for one in answers]
+    assert failures.count(None) >= 1
+    assert {"category": "RATE_LIMIT", "retryable": True} in failures
+
+
+async def test_no_snapshot_and_no_alert_come_of_a_function_that_fails(database: Database, tmp_path: Path) -> None:
+    gateway = await gateway_with(database, tmp_path)
+    daily = {key: replace(gateway.contract.kpis[key], cadence="daily") for key in ("raises", "absent", "spenders")}
+    rule = AlertRule("no_buyers", "Nobody buys", ("ux",), OnKpi("absent"), "lt", 5, window=timedelta(days=1))
+    contract = replace(gateway.contract, kpis=daily, alerts={"no_buyers": rule})
+    gateway, snapshots = opened(database, contract, plugged=gateway.plugged)
+    await send_orders(gateway)
+    assert await snapshots.take(WORKSPACE) == 1, "only of the one that works"
+    assert snapshots.troubles() == ["absent: PLUGIN", "raises: PLUGIN"]
+    with pytest.raises(Unavailable, match=r"The KPI absent cannot be computed: No plugin in use has"):
+        await gateway.services.rule_values.measured(Scope.system(WORKSPACE), rule, NOW)
+    told = await gateway.ask("{ alertRules { statusReason } }", await gateway.api_key())
+    assert told["alertRules"][0]["statusReason"].startswith("The KPI absent is broken: No plugin in use has")
 
 
 async def test_the_example_of_the_readme_works(database: Database, tmp_path: Path) -> None:

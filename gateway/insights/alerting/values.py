@@ -9,7 +9,7 @@ from typing import Protocol
 from gateway.contract import AlertRule, Contract, Kpi
 from gateway.contract.alerts import OnDrift, OnKpi, OnLoss, OnSilence
 from gateway.contract.paths import planned_paths
-from gateway.errors import PluginError
+from gateway.errors import Unavailable
 from gateway.insights.alerting.machine import Measured
 from gateway.insights.kpis.evaluating import Evaluator, KpiQuestion
 from gateway.insights.kpis.ranges import TimeRange
@@ -62,7 +62,9 @@ class EvaluatedKpis:
         evaluator = Evaluator(self._evaluator.questions.at(end), self._evaluator.functions)
         found = await evaluator.figure(scope, contract, question)
         if found.failure is not None:
-            raise PluginError(found.failure)  # nothing is known of the KPI: the rule stays as it is
+            # Nothing is known of the KPI: the rule stays as it is, and does not recover.
+            said = f"The KPI {kpi.key} cannot be computed: {found.failure.message}"
+            raise Unavailable(said, hint=found.failure.fix)
         return Measured(found.estimate.value, found.estimate.n)
 
 
