@@ -82,6 +82,9 @@ def check(instance: str | None, as_json: bool) -> None:
     else:
         if instance is not None:
             _explain(wanted[0], plugged)
+        else:
+            for one in plugged.host.kpi_functions.values():
+                click.echo(f"{one.name} {one.version} (KPI function, {one.kind}): {one.brief}")
         for failure in failures:
             click.secho(f"{failure.plugin}: {failure.message}", fg="red", err=True)
             click.echo(failure.fix, err=True)

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
+from gateway.app.building import open_gateway
 from gateway.connectors import kpi_functions
-from gateway.contract import AlertRule, Contract, load_texts
+from gateway.contract import AlertRule, Condition, Contract, load_texts
 from gateway.contract.alerts import OnKpi
 from gateway.errors import Unavailable
+from gateway.insights.kpis.evaluating import KpiQuestion
+from gateway.insights.kpis.ranges import TimeRange
 from gateway.model.scope import Scope
 from gateway.plugin.configuring import Plugged
 from gateway.plugin.host import Host
+from gateway.settings import Settings
 from gateway.store.database import Database
 from tests.api.gateway_api import NOW, WORKSPACE, Gateway, identify, track
 from tests.api.test_kpi_snapshots import opened
@@ -210,6 +214,18 @@ async def test_it_is_broken_down_by_user(
     assert [one["users"]["totalCount"] for one in found["slices"]] == [1, 1]
 
 
+async def test_filters_of_the_kpi_hold_for_what_it_sees(database: Database, tmp_path: Path) -> None:
+    gateway = await gateway_with(database, tmp_path)
+    await send_orders(gateway)
+    kpi = gateway.contract.kpis["median_hours"]
+    desk = replace(kpi, filters=(Condition("device", "equals", "desk"),))
+    question = KpiQuestion(kpi=desk, range=TimeRange(start=NOW - 7 * 86_400_000, end=NOW))
+    figure = await gateway.evaluator.figure(Scope.system(WORKSPACE), gateway.contract, question)
+    # ada's second and third order; bob has one on a desk.
+    assert (figure.estimate.value, figure.estimate.n) == (4, 1)
+    assert (desk.hash == kpi.hash) is False
+
+
 async def test_new_events_change_it_and_the_same_are_not_asked_about_again(database: Database, tmp_path: Path) -> None:
     counting = PLUGIN.replace(
         "        return None if",
@@ -346,3 +362,18 @@ async def test_the_example_of_the_readme_works(database: Database, tmp_path: Pat
         "bob has two orders, and three are asked for"
     )
     assert (found["low"], found["high"]) == (None, None)
+
+
+async def test_a_gateway_has_the_functions_of_its_plugins_and_in_safe_mode_none(
+    database: Database, mongo_uri: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "acme.py").write_text(PLUGIN)
+    kpi = contract().kpis["spenders"]
+    given: dict[str, Any] = {"mongo_uri": mongo_uri, "database": database.name, "data_dir": tmp_path}
+    for only, there in ((None, True), ((), False)):
+        settings = Settings(plugins_dir=folder, load_plugins=only, columnar_url="off", **given)
+        async with open_gateway(settings, serves=True) as gateway:
+            trouble = await gateway.evaluator.trouble(kpi)
+            assert (trouble is None) is there

@@ -76,7 +76,9 @@ def test_the_command_line_lists_them_and_says_what_is_wrong(tmp_path: Path, monk
     (function,) = listed["kpiFunctions"]
     assert (function["name"], function["version"], function["kind"]) == ("acme.gaps", "1.4", "mean")
     assert list(function["parameters"]["properties"]) == ["hours"]
-    assert CliRunner().invoke(check).exit_code == 0
+    checked = CliRunner().invoke(check)
+    assert checked.exit_code == 0
+    assert "acme.gaps 1.4 (KPI function, mean): Gaps." in checked.output
     (tmp_path / "acme.py").write_text(GOOD.replace("[Gaps()]", "[Gaps(), Gaps()]"))
     refused = CliRunner().invoke(check)
     assert refused.exit_code == 2
