@@ -6,7 +6,10 @@ import asyncio
 import re
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from random import Random
+from statistics import mean, median
 from typing import Any
 
 import pytest
@@ -26,6 +29,7 @@ from gateway.store.database import Database
 from tests.api.gateway_api import NOW, WORKSPACE, Gateway, identify, track
 from tests.api.test_kpi_snapshots import opened
 
+DAY = 86_400_000
 PLUGIN = """
 import time
 from statistics import median
@@ -212,6 +216,42 @@ async def test_it_is_broken_down_by_user(
     told = [(one["for"]["label"], one["value"], one["n"]) for one in found["slices"]]
     assert sorted(told) == slices
     assert [one["users"]["totalCount"] for one in found["slices"]] == [1, 1]
+
+
+def by_hand(orders: list[tuple[str, int, str]], start: int, end: int, device: str | None = None) -> list[float]:
+    """The median hours of everybody with two orders in [start, end) ms, whose first one was on the device."""
+    found = []
+    for user in sorted({one for one, _, _ in orders}):
+        mine = sorted((at, on) for one, at, on in orders if one == user and start <= at < end)
+        gaps = [(after - before) / 3_600_000 for (before, _), (after, _) in pairwise(mine)]
+        if gaps and device in (None, mine[0][1]):
+            found.append(median(gaps))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_it_equals_what_is_counted_by_hand_over_any_events(database: Database, tmp_path: Path, seed: int) -> None:
+    chance = Random(seed)
+    gateway = await gateway_with(database, tmp_path)
+    minutes = chance.sample(range(1, 7 * 24 * 60), 120)
+    orders = [(f"u{chance.randint(0, 9)}", ago, chance.choice(("phone", "desk"))) for ago in minutes]
+    properties = [{"device": on} for _, _, on in orders]
+    sent = zip(orders, properties, strict=True)
+    await gateway.send(*(track("Order Completed", ago, userId=user, properties=said) for (user, ago, _), said in sent))
+    timed = [(user, NOW - ago * 60_000, on) for user, ago, on in orders]
+    found = await result(gateway, "median_hours", by="device")
+    wanted = by_hand(timed, NOW - 7 * DAY, NOW)
+    assert (found["value"], found["n"]) == (pytest.approx(mean(wanted)), len(wanted))
+    for one in found["slices"]:
+        wanted = by_hand(timed, NOW - 7 * DAY, NOW, one["for"]["label"])
+        assert (one["value"], one["n"]) == (pytest.approx(mean(wanted)), len(wanted))
+    assert len(found["slices"]) == 2
+    midnight = NOW - NOW % DAY
+    bounds = [NOW - 7 * DAY, *(midnight - days * DAY for days in range(6, -1, -1)), NOW]
+    for one, (start, end) in zip(found["series"], pairwise(bounds), strict=True):
+        wanted = by_hand(timed, start, end)
+        assert one["n"] == len(wanted)
+        assert one["value"] == (pytest.approx(mean(wanted)) if wanted else None)
 
 
 async def test_filters_of_the_kpi_hold_for_what_it_sees(database: Database, tmp_path: Path) -> None:
