@@ -16,7 +16,7 @@ import pytest
 
 from gateway.app.building import open_gateway
 from gateway.connectors import kpi_functions
-from gateway.contract import AlertRule, Condition, Contract, load_texts
+from gateway.contract import AlertRule, Condition, load_texts
 from gateway.contract.alerts import OnKpi
 from gateway.errors import Unavailable
 from gateway.insights.kpis.evaluating import KpiQuestion
@@ -26,102 +26,11 @@ from gateway.plugin.configuring import Plugged
 from gateway.plugin.host import Host
 from gateway.settings import Settings
 from gateway.store.database import Database
+from tests.api.acme_kpis import PLUGIN, contract
 from tests.api.gateway_api import NOW, WORKSPACE, Gateway, identify, track
 from tests.api.test_kpi_snapshots import opened
 
 DAY = 86_400_000
-PLUGIN = """
-import time
-from statistics import median
-
-from gateway.plugin import Config, KpiFunction, hookimpl
-
-
-class AtLeast(Config):
-    amount: float
-
-
-class MedianHours(KpiFunction):
-    name, brief, version = "acme.median_hours", "Median hours between orders.", "1.2"
-
-    def observe(self, parameters, at, value):
-        return None if len(at) < 2 else median((at[1:] - at[:-1]).tolist()) / 3_600_000
-
-
-class Spenders(KpiFunction):
-    name, brief, version, kind = "acme.spenders", "Who spent so much.", "1.2", "share"
-    Parameters = AtLeast
-
-    def observe(self, parameters, at, value):
-        return float(value.sum() >= parameters.amount)
-
-
-class Raises(KpiFunction):
-    name, brief, version = "acme.raises", "Raises.", "1.2"
-
-    def observe(self, parameters, at, value):
-        raise KeyError("ada@person.example")
-
-
-class Blocks(KpiFunction):
-    name, brief, version = "acme.blocks", "Blocks.", "1.2"
-
-    def observe(self, parameters, at, value):
-        time.sleep(2.5)
-
-
-class Slow(KpiFunction):
-    name, brief, version = "acme.slow", "Takes its time for every user.", "1.2"
-
-    def observe(self, parameters, at, value):
-        time.sleep(0.25)
-        return 1.0
-
-
-class Returns(KpiFunction):
-    brief, version = "Returns nonsense.", "1.2"
-
-    def __init__(self, name, what, kind="mean"):
-        self.name, self.what, self.kind = name, what, kind
-
-    def observe(self, parameters, at, value):
-        return self.what
-
-
-class Writes(KpiFunction):
-    name, brief, version = "acme.writes", "Changes what it gets.", "1.2"
-
-    def observe(self, parameters, at, value):
-        at[0] = 0
-        return 1.0
-
-
-@hookimpl
-def register_kpi_functions():
-    yield from (MedianHours(), Spenders(), Raises(), Blocks(), Slow(), Writes())
-    yield Returns("acme.text", "seven")
-    yield Returns("acme.nan", float("nan"))
-    yield Returns("acme.huge", 10**400)
-    yield Returns("acme.two", 2.0, "share")
-"""
-KPI = """\
-key: {key}
-question: How much?
-unit: {unit}
-better: higher
-owners: [ux]
-function:
-  plugin:
-    name: acme.{key}
-    events: [{{event: Order Completed}}]
-    {more}
-"""
-KPIS = {
-    "median_hours": ("number", ""),
-    "spenders": ("percent", "property: total\n    parameters: {amount: 100}"),
-    "refused": ("percent", "parameters: {amout: many}"),
-    **dict.fromkeys(("raises", "blocks", "slow", "text", "nan", "huge", "two", "writes", "absent"), ("number", "")),
-}
 README = (Path(__file__).parents[2] / "plugins/README.md").read_text()
 RANGE: dict[str, Any] = {"range": {"last": "7d"}}
 RESULT = """query($key: ID!, $range: RangeInput!, $by: String) { kpi(key: $key) { status statusReason
@@ -129,12 +38,6 @@ RESULT = """query($key: ID!, $range: RangeInput!, $by: String) { kpi(key: $key) 
     failure { plugin version operation category message fix retryable traceId }
     slices { for { label } value n users { totalCount } }
     series(interval: DAY) { value n } } } }"""
-
-
-def contract() -> Contract:
-    files = {f"kpis/{key}.yaml": KPI.format(key=key, unit=unit, more=more) for key, (unit, more) in KPIS.items()}
-    files["kpis/refused.yaml"] = files["kpis/refused.yaml"].replace("acme.refused", "acme.spenders")
-    return load_texts("acme", files)
 
 
 async def gateway_with(database: Database, folder: Path, *, text: str = PLUGIN) -> Gateway:
