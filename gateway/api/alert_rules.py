@@ -134,12 +134,14 @@ class AlertRule(Node):
         return AlertRuleStatus("ok" if self.state is None else self.state.phase)
 
     @field(source=_STATE, policy=KPIS, description="Why it will never fire as things are; null when it may.")
-    def status_reason(self, info: Info) -> str | None:
+    async def status_reason(self, info: Info) -> str | None:
         watched, contract = self.file.watched, info.context.services.contract
         if not isinstance(watched, OnKpi) or (kpi := contract.kpis.get(watched.kpi)) is None:
             return None
-        planned = status(kpi) is KpiStatus.PLANNED
-        return f"The KPI {kpi.key} is planned, and computed by nothing yet." if planned else None
+        if status(kpi) is KpiStatus.PLANNED:
+            return f"The KPI {kpi.key} is planned, and computed by nothing yet."
+        trouble = await info.context.services.evaluator.trouble(kpi)
+        return None if trouble is None else f"The KPI {kpi.key} is broken: {trouble.message} {trouble.fix}"
 
     @field(source=_STATE, policy=KPIS, description="Since when it stands so; null from the beginning.")
     def since(self) -> DateTime | None:

@@ -12,6 +12,7 @@ import strawberry
 from gateway.api.connections import DEFAULT_FIRST, After, First
 from gateway.api.context import Context, Info
 from gateway.api.maps import checked_segment
+from gateway.api.plugins import PluginFailure, plugin_failure
 from gateway.api.questions import (
     BEHIND,
     MOST_TOP,
@@ -196,6 +197,14 @@ class KpiResult:
     )
     def open(self) -> int:
         return self.figure.estimate.open
+
+    @field(
+        source=EVALUATED,
+        policy=KPIS,
+        description="Why a plugin's function gave no number, so that `value` is null; otherwise null.",
+    )
+    def failure(self) -> PluginFailure | None:
+        return plugin_failure(self.figure.failure)
 
     @field(source=EVALUATED, policy=KPIS, description="When it was computed; nothing later counts.")
     def as_of(self) -> DateTime:

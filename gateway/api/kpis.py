@@ -45,7 +45,9 @@ class Status(Enum):
     LIVE = strawberry.enum_value("LIVE", description="It is computed.")
     PLANNED = strawberry.enum_value("PLANNED", description="It is defined, but computed by nothing yet: null.")
     BROKEN = strawberry.enum_value(
-        "BROKEN", description="It reads what the tracking plan does not have; `statusReason` says what."
+        "BROKEN",
+        description="It reads what the tracking plan does not have, or its plugin's function is not there or refuses "
+        "its parameters; `statusReason` says what.",
     )
 
 
@@ -114,16 +116,21 @@ class Kpi(Node):
         return self.file.definition
 
     @field(source=_LINEAGE, policy=KPIS, description="Whether it has values, and whether what it reads is in the plan.")
-    def status(self, info: Info) -> Status:
+    async def status(self, info: Info) -> Status:
         found = status(self.file)
-        if found is KpiStatus.LIVE and lineage_of(info.context).broken(self.file) is not None:
+        if found is KpiStatus.LIVE and await self._broken(info) is not None:
             found = KpiStatus.BROKEN
         return Status(found.value)
 
     @field(source=_LINEAGE, policy=KPIS, description="What a broken KPI lacks; otherwise null.")
-    def status_reason(self, info: Info) -> str | None:
-        live = status(self.file) is KpiStatus.LIVE
-        return lineage_of(info.context).broken(self.file) if live else None
+    async def status_reason(self, info: Info) -> str | None:
+        return await self._broken(info) if status(self.file) is KpiStatus.LIVE else None
+
+    async def _broken(self, info: Info) -> str | None:
+        trouble = await info.context.services.evaluator.trouble(self.file)
+        if trouble is not None:
+            return f"{trouble.message} {trouble.fix}"
+        return lineage_of(info.context).broken(self.file)
 
     @field(source=_LINEAGE, policy=LINEAGE, description="What it lives on, down to properties.", size=10)
     def lineage(self, info: Info) -> list[LineageNode]:

@@ -101,13 +101,13 @@ def _plugin(one: Loaded, instances: Sequence[Configured], trouble: Mapping[str, 
         name=one.name,
         version=one.version,
         origin=one.origin,
-        failure=_failure(one.failure),
+        failure=plugin_failure(one.failure),
         instances=[
             ConnectorInstance(
                 name=each.name,
                 connector=each.use,
                 kinds=[] if each.kind is None else kinds_of(each.kind),
-                failure=_failure(each.failure or trouble.get(each.name)),
+                failure=plugin_failure(each.failure or trouble.get(each.name)),
             )
             for each in instances
             if each.use.partition(".")[0] == one.name
@@ -115,7 +115,8 @@ def _plugin(one: Loaded, instances: Sequence[Configured], trouble: Mapping[str, 
     )
 
 
-def _failure(found: Failure | None) -> PluginFailure | None:
+def plugin_failure(found: Failure | None) -> PluginFailure | None:
+    """The record as the API shows it."""
     if found is None:
         return None
     return PluginFailure(

@@ -26,6 +26,7 @@ from gateway.app.roles import DUTIES, Duties
 from gateway.app.spans import Spans
 from gateway.clock import ServerClock, random_secret
 from gateway.connectors.instances import Instance
+from gateway.connectors.kpi_functions import KpiFunctions
 from gateway.contract import Contract
 from gateway.errors import SetupError
 from gateway.feedback import Feedback
@@ -178,9 +179,7 @@ class Gateway:
     @property
     def rule_values(self) -> RuleValues:
         """What alert rules compare."""
-        return RuleValues(
-            self.database, EvaluatedKpis(self.evaluator.questions, lambda: self.contract), lambda: self.contract
-        )
+        return RuleValues(self.database, EvaluatedKpis(self.evaluator, lambda: self.contract), lambda: self.contract)
 
     async def _watch_rules(self) -> None:
         """Look at the alert rules of the contract."""
@@ -243,6 +242,7 @@ async def open_gateway(
         finally:
             keeping_time.cancel()
             await gateway.connectors.close()
+            await gateway.evaluator.functions.close()
             await gateway.columnar.close()
             await gateway.intake.drain()
 
@@ -331,7 +331,8 @@ async def _build(
     watch = Watch(database, hub, deriver, DUTIES[settings.role], disk, derivation.status)
     watch.plugins = [f"{failure.plugin}: {failure.message}" for failure in connectors.plugged.failures]
     columnar = Columnar.of(settings, database, clock)
-    evaluator = Evaluator(Questions.of(columnar.scans, database, clock))
+    functions = KpiFunctions(connectors.plugged.host.kpi_functions)
+    evaluator = Evaluator(Questions.of(columnar.scans, database, clock), functions)
     consistency = Consistency(Feed(database), derivation.work, clock)
     snapshots = Snapshots(
         evaluator,

@@ -82,6 +82,9 @@ def check(instance: str | None, as_json: bool) -> None:
     else:
         if instance is not None:
             _explain(wanted[0], plugged)
+        else:
+            for one in plugged.host.kpi_functions.values():
+                click.echo(f"{one.name} {one.version} (KPI function, {one.kind}): {one.brief}")
         for failure in failures:
             click.secho(f"{failure.plugin}: {failure.message}", fg="red", err=True)
             click.echo(failure.fix, err=True)
@@ -141,7 +144,8 @@ def _row(plugin: Plugin) -> tuple[str, str]:
     if plugin.failure is not None:
         return plugin.name, f"FAILED ({plugin.failure.operation}): {plugin.failure.message} {plugin.failure.fix}"
     connectors = ", ".join(f"{kind.manifest.name} ({'+'.join(kinds_of(kind))})" for kind in plugin.connectors)
-    return plugin.name, f"{plugin.version or '-'}  {plugin.origin}  {connectors}"
+    functions = ", ".join(f"{one.name} (KPI function)" for one in plugin.kpi_functions)
+    return plugin.name, f"{plugin.version or '-'}  {plugin.origin}  {', '.join(filter(None, (connectors, functions)))}"
 
 
 def _instance(one: Configured) -> str:
@@ -170,6 +174,16 @@ def _as_json(plugged: Plugged) -> dict[str, Any]:
                         "configuration": kind.Config.model_json_schema(),
                     }
                     for kind in plugin.connectors
+                ],
+                "kpiFunctions": [
+                    {
+                        "name": one.name,
+                        "version": one.version,
+                        "brief": one.brief,
+                        "kind": one.kind,
+                        "parameters": one.Parameters.model_json_schema(),
+                    }
+                    for one in plugin.kpi_functions
                 ],
                 "failure": failure(plugin.failure),
             }

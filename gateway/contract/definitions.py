@@ -14,6 +14,7 @@ from gateway.contract.functions import (
     Funnel,
     Nps,
     Planned,
+    PluginFunction,
     PropertyStatistic,
     Quantity,
     Ratio,
@@ -84,6 +85,8 @@ def _defined(function: Function) -> str:
                 f"{_any(function.rules)}; a session without any of them counts with 0, and the value is null when "
                 "there is no session."
             )
+        case PluginFunction():
+            return _plugin_function(function)
         case Planned():
             return f"Planned, not computed yet: {function.words}"
         case SessionLength():
@@ -214,6 +217,17 @@ def _stage(metric: StageMetric) -> str:
     }[metric.measure] + null
 
 
+def _plugin_function(function: PluginFunction) -> str:
+    given = f", with the parameters {_json(dict(function.parameters))}" if function.parameters else ""
+    numbers = "" if function.property is None else f" that have a number in {_json(function.property)}"
+    return (
+        f"What the function {_json(function.name)} of a plugin{given} makes of each unique user's events "
+        f"{_any(function.rules)} in the range{numbers}: one number per user, put together over the users as the "
+        "function says; users for whom it gives none are left out, in a breakdown each user counts under the value "
+        "of their first event that has one, and the value is null when nobody is left."
+    )
+
+
 def _quantity(quantity: Quantity) -> str:
     match quantity:
         case Count():
@@ -245,7 +259,7 @@ def _json(value: object) -> str:
     """As JSON writes it, but whole numbers without a fraction: 4, not 4.0."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _capital(text: str) -> str:

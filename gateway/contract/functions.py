@@ -225,6 +225,21 @@ class Planned:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class PluginFunction:
+    """A number that a plugin's function gives of each user's events that any one of the rules matches.
+
+    `name` is `<plugin>.<function>`, `property` the path of the numbers that the function gets with the times, None:
+    each counts 1. `parameters` are plain values, which the function's own model checks. Whether such a function is
+    there, and how the users' numbers are put together, the plugin alone says.
+    """
+
+    name: str
+    rules: tuple[EventRule, ...]
+    property: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
 Function = (
     Funnel
     | Satisfied
@@ -242,6 +257,7 @@ Function = (
     | Ces
     | EngagementDepth
     | Planned
+    | PluginFunction
 )
 
 
@@ -250,7 +266,7 @@ def rules_of(function: Function) -> tuple[EventRule, ...]:
     match function:
         case Funnel():
             return (*(step.rule for step in function.steps), *function.exclude)
-        case Count() | UniqueUsers() | EngagementDepth():
+        case Count() | UniqueUsers() | EngagementDepth() | PluginFunction():
             return function.rules
         case Ratio():
             return (*rules_of(function.part), *rules_of(function.whole))

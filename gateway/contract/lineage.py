@@ -13,6 +13,7 @@ from gateway.contract.functions import (
     Ces,
     Function,
     Nps,
+    PluginFunction,
     PropertyStatistic,
     Ratio,
     Satisfied,
@@ -266,6 +267,8 @@ def _values(function: Function) -> Iterator[Reading]:
     match function:
         case Sum() | PropertyStatistic() | Satisfied() | Nps() | Ces():
             yield Reading(function.rule.event, function.property)
+        case PluginFunction(property=path) if path is not None:
+            yield from (Reading(rule.event, path) for rule in function.rules)
         case Ratio():
             yield from _values(function.part)
             yield from _values(function.whole)

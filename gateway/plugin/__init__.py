@@ -48,6 +48,7 @@ from gateway.plugin.fields import (
 from gateway.plugin.graphql import DateTime, Enriched, Resolving, enriched, user_of
 from gateway.plugin.hooks import PROJECT, GraphqlFields, hookimpl
 from gateway.plugin.http import Answer, Http, HttpFailed, result_of, retry_after
+from gateway.plugin.kpis import KpiFunction
 from gateway.plugin.messages import Item, Message
 from gateway.plugin.results import (
     AuthFailed,
@@ -103,6 +104,7 @@ __all__ = [
     "JourneyStep",
     "JsonObject",
     "Kind",
+    "KpiFunction",
     "Manifest",
     "Marker",
     "Message",

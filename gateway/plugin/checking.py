@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from gateway.plugin.connectors import (
 )
 from gateway.plugin.failures import refused
 from gateway.plugin.hooks import GraphqlFields
+from gateway.plugin.kpis import KpiFunction
 
 #: The kinds by the word that people use for them.
 KINDS: Mapping[str, Any] = {
@@ -33,6 +35,10 @@ KINDS: Mapping[str, Any] = {
     "flags": FlagProvider,
     "alerts": AlertChannel,
 }
+
+
+#: What a function of KPIs may be called behind its plugin's name.
+_FUNCTION = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
 
 
 def kinds_of(connector: type[Connector[Any]]) -> list[str]:
@@ -100,6 +106,47 @@ def check_graphql(plugin: str, fields: object, others: Sequence[GraphqlFields]) 
             fix = f"Begin its name with {prefix[0].upper()}{prefix[1:]}."
             raise _refused(plugin, "", f"The type {one.__name__} does not have the plugin's prefix.", fix)
     return replace(fields, plugin=plugin)
+
+
+def check_kpi_functions(plugin: str, given: object) -> tuple[KpiFunction, ...]:
+    """The functions, if they can be used and each has a name of its own. Raises PluginError."""
+    if not isinstance(given, Iterable):
+        said = f"register_kpi_functions returned {type(given).__name__}."
+        raise _refused(plugin, "", said, "Return a list of instances of KpiFunction.")
+    found: dict[str, KpiFunction] = {}
+    for one in given:
+        checked = _kpi_function(plugin, one)
+        if checked.name in found:
+            said = f"There are two functions of KPIs named {checked.name!r}."
+            raise _refused(plugin, checked.version, said, "Rename one.")
+        found[checked.name] = checked
+    return tuple(found.values())
+
+
+def _kpi_function(plugin: str, one: object) -> KpiFunction:
+    if not isinstance(one, KpiFunction):
+        shown = one.__name__ if isinstance(one, type) else type(one).__name__
+        fix = "Return instances of classes that derive from KpiFunction, such as [MedianHours()]."
+        raise _refused(plugin, "", f"{shown} is no function of KPIs.", fix)
+    kind = type(one).__name__
+    for name in ("name", "brief", "version"):
+        if not isinstance(getattr(one, name, None), str):
+            raise _refused(plugin, "", f"{kind} has no {name}.", f"Give it `{name} = …`, a text.")
+    prefix, _, function = one.name.rpartition(".")
+    if prefix != plugin or not _FUNCTION.match(function):
+        fix = f"Name it {plugin + '.something'!r}, of letters, digits and _ behind the dot."
+        raise _refused(plugin, one.version, f"{kind} is named {one.name!r}.", fix)
+    kind_of: object = one.kind  # whatever the class says
+    if kind_of not in ("mean", "share"):
+        raise _refused(plugin, one.version, f"{one.name} is of no kind.", "Give it `kind`: 'mean' or 'share'.")
+    parameters: object = one.Parameters
+    if not (isinstance(parameters, type) and issubclass(parameters, Config)):
+        fix = "Derive its `Parameters` from gateway.plugin.Config."
+        raise _refused(plugin, one.version, f"{one.name} has no model of its parameters.", fix)
+    if inspect.iscoroutinefunction(one.observe):
+        fix = "Write `def observe`, not `async def`."
+        raise _refused(plugin, one.version, f"{one.name}: observe must not be asynchronous.", fix)
+    return one
 
 
 def _camel(name: str) -> str:

@@ -14,6 +14,7 @@ import click
 import pluggy
 
 from gateway.plugin.connectors import Connector
+from gateway.plugin.kpis import KpiFunction
 
 #: pluggy's name of the project, and the entry-point group.
 PROJECT = "journey_gateway"
@@ -47,6 +48,11 @@ def register_connectors() -> Iterable[type[Connector[Any]]]:  # type: ignore[emp
 @hookspec
 def register_graphql() -> GraphqlFields:  # type: ignore[empty-body]
     """Return fields for `Query` and `User`. Called once, when the schema is built."""
+
+
+@hookspec
+def register_kpi_functions() -> Iterable[KpiFunction]:  # type: ignore[empty-body]
+    """Return the functions that KPIs of the contract may name. Called once, before any KPI is computed."""
 
 
 @hookspec

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -26,10 +27,11 @@ import pluggy
 from gateway.clock import monotonic
 from gateway.errors import PluginError, PluginFailure, SetupError
 from gateway.plugin import hooks
-from gateway.plugin.checking import check_connector, check_graphql
+from gateway.plugin.checking import check_connector, check_graphql, check_kpi_functions
 from gateway.plugin.connectors import Connector
 from gateway.plugin.failures import refused, traced
 from gateway.plugin.hooks import PROJECT, GraphqlFields
+from gateway.plugin.kpis import KpiFunction
 
 log = logging.getLogger("gateway.plugins")
 calls = logging.getLogger("gateway.plugins.calls")
@@ -52,6 +54,7 @@ class Plugin:
     module: object | None = None
     connectors: tuple[type[Connector[Any]], ...] = ()
     graphql: GraphqlFields | None = None
+    kpi_functions: tuple[KpiFunction, ...] = ()
     failure: PluginFailure | None = None
 
     @property
@@ -144,6 +147,11 @@ class Host:
         """The fields that plugins add to the schema."""
         return [plugin.graphql for plugin in self.plugins.values() if plugin.loaded and plugin.graphql is not None]
 
+    @property
+    def kpi_functions(self) -> dict[str, KpiFunction]:
+        """The functions that KPIs may name, by name."""
+        return {one.name: one for plugin in self.plugins.values() if plugin.loaded for one in plugin.kpi_functions}
+
     def add_commands(self, group: Any) -> None:
         """Let plugins add their commands to the command line; one that fails is left out."""
         for plugin, function in self._functions("register_commands"):
@@ -225,8 +233,14 @@ class Host:
             if owner is plugin:
                 fields = self._call(plugin, "register_graphql", function)
                 plugin.graphql = check_graphql(plugin.name, fields, self.graphql)
-        if not plugin.version and plugin.connectors:
-            plugin.version = plugin.connectors[0].manifest.version
+        for owner, function in self._functions("register_kpi_functions"):
+            if owner is plugin:
+                # Inside: what it returns may be a generator, whose code is the plugin's too.
+                asked = partial(_checked_kpi_functions, plugin.name, function)
+                plugin.kpi_functions = self._call(plugin, "register_kpi_functions", asked)
+        if not plugin.version:
+            versions = [one.manifest.version for one in plugin.connectors]
+            plugin.version = next(iter([*versions, *(one.version for one in plugin.kpi_functions)]), "")
 
     def _functions(self, hook: str) -> Iterator[tuple[Plugin, Callable[..., Any]]]:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
@@ -253,6 +267,10 @@ class Host:
     def _fail(self, plugin: Plugin) -> None:
         assert plugin.failure is not None
         log.error("plugin left out", extra=plugin.failure.log_fields())
+
+
+def _checked_kpi_functions(plugin: str, function: Callable[..., Any]) -> tuple[KpiFunction, ...]:
+    return check_kpi_functions(plugin, function())
 
 
 def _in_time(call: Callable[[], Value]) -> Value:

@@ -24,6 +24,7 @@ from gateway.api.view import graphql_app
 from gateway.clock import FrozenClock, ServerClock
 from gateway.connectors.asking import Asking
 from gateway.connectors.enriching import Enrichments
+from gateway.connectors.kpi_functions import KpiFunctions
 from gateway.contract import Contract, EventDefinition, load_contract
 from gateway.feedback import Feedback
 from gateway.flags import Flags
@@ -120,7 +121,9 @@ class Gateway:
         # Without parts: everything is read from MongoDB, as in a gateway that has just started.
         self.engine, self.directory = Engine(None, threads=1, memory_mb=256, at_once=1), Directory(database, self.clock)
         self.scans = Scans(database, None, self.engine, self.directory, self.clock)
-        self.evaluator = Evaluator(Questions.of(self.scans, database, self.clock))
+        self.evaluator = Evaluator(
+            Questions.of(self.scans, database, self.clock), KpiFunctions(self.plugged.host.kpi_functions)
+        )
         collaboration = Collaboration.of(database, self.clock, build_schema)
         self.services = Services(
             contracts=Contracts.fixed(self.contract),
@@ -153,7 +156,7 @@ class Gateway:
             definitions=Definitions(collaboration.history),
             alert_states=AlertStates(database),
             rule_values=RuleValues(
-                database, EvaluatedKpis(self.evaluator.questions, lambda: self.contract), lambda: self.contract
+                database, EvaluatedKpis(self.evaluator, lambda: self.contract), lambda: self.contract
             ),
             enrichments=self.enrichments,
         )
@@ -170,6 +173,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Let the threads and streams of questions go."""
+        await self.evaluator.functions.close()
         await self.directory.close()
         await asyncio.to_thread(self.engine.close)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,8 @@ def kpi(function: Function, cadence: str | None = "daily") -> Kpi:
     return Kpi("k", "?", "events", "higher", ("ux",), None, function, cadence=cadence)  # type: ignore[arg-type]
 
 
-def opened(database: Database, contract: Contract) -> tuple[Gateway, Snapshots]:
-    gateway = Gateway(database, contract)
+def opened(database: Database, contract: Contract, **more: Any) -> tuple[Gateway, Snapshots]:
+    gateway = Gateway(database, contract, **more)
 
     async def workspaces() -> list[str]:
         return [WORKSPACE]

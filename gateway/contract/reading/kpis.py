@@ -17,6 +17,7 @@ from gateway.contract.functions import (
     FunnelStep,
     Nps,
     Planned,
+    PluginFunction,
     PropertyStatistic,
     Quantity,
     Ratio,
@@ -217,6 +218,9 @@ def _function(kpi: str, content: dict[str, Any], unit: str) -> Function:
             return _score(place, name, said)
         case "engagementDepth":
             return EngagementDepth(build_rules(place, "events", said))
+        case "plugin":
+            rules = build_rules(place, "events", said)
+            return PluginFunction(said["name"], rules, said.get("property"), said.get("parameters", {}))
         case "planned":
             return Planned(said["words"].strip())
         case _:

@@ -9,8 +9,8 @@ from typing import Protocol
 from gateway.contract import AlertRule, Contract, Kpi
 from gateway.contract.alerts import OnDrift, OnKpi, OnLoss, OnSilence
 from gateway.contract.paths import planned_paths
+from gateway.errors import Unavailable
 from gateway.insights.alerting.machine import Measured
-from gateway.insights.asking import Questions
 from gateway.insights.kpis.evaluating import Evaluator, KpiQuestion
 from gateway.insights.kpis.ranges import TimeRange
 from gateway.model.scope import Scope
@@ -47,8 +47,8 @@ class EvaluatedKpis:
     """KPIs by the evaluation that queries use, as of the end of the range. A segment is that of now, also for the past,
     and so is what runs through journey maps have come to."""
 
-    def __init__(self, questions: Questions, contract: Callable[[], Contract]) -> None:
-        self._questions = questions
+    def __init__(self, evaluator: Evaluator, contract: Callable[[], Contract]) -> None:
+        self._evaluator = evaluator
         self._contract = contract
 
     async def value(self, scope: Scope, kpi: Kpi, segment: str | None, between: tuple[int, int]) -> Measured:
@@ -59,7 +59,12 @@ class EvaluatedKpis:
         if group is None and segment is not None:
             return NOTHING
         question = KpiQuestion(kpi=kpi, range=TimeRange(start=start, end=end), segment=group)
-        found = await Evaluator(self._questions.at(end)).figure(scope, contract, question)
+        evaluator = Evaluator(self._evaluator.questions.at(end), self._evaluator.functions)
+        found = await evaluator.figure(scope, contract, question)
+        if found.failure is not None:
+            # Nothing is known of the KPI: the rule stays as it is, and does not recover.
+            said = f"The KPI {kpi.key} cannot be computed: {found.failure.message}"
+            raise Unavailable(said, hint=found.failure.fix)
         return Measured(found.estimate.value, found.estimate.n)
 
 

@@ -7,7 +7,7 @@ gives None, never 0; a count or sum of nothing is 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import ceil, floor, sqrt
 
@@ -51,6 +51,19 @@ class Estimate:
     reached: tuple[int, ...] = ()
 
 
+class Kind(Enum):
+    """What is made of the observations."""
+
+    COUNT = "COUNT"
+    UNIQUES = "UNIQUES"
+    SUM = "SUM"
+    MEAN = "MEAN"
+    PERCENTILE = "PERCENTILE"
+    SHARE = "SHARE"
+    NET = "NET"
+    RATIO = "RATIO"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What a KPI observes: columns of equal length n, one row per event, user, attempt, session or visit.
@@ -58,7 +71,7 @@ class Sample:
     `user`: codes. `value`: what was seen; of shares 1 and 0, of net scores 1, 0 and -1. `open`: cannot be judged yet,
     and has no value. `part`: the value of the breakdown, -1 without one; None where there is no breakdown. `steps`: of
     a funnel bool [n, steps], who did which. Of a ratio these are the rows of what is divided; `whole` is what it is
-    divided by.
+    divided by. `kind`: what is made of them, where the function does not say it but who observed (a plugin).
     """
 
     user: Longs
@@ -67,6 +80,7 @@ class Sample:
     part: Longs | None = None
     steps: Flags | None = None
     whole: Sample | None = None
+    kind: Kind | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -81,14 +95,15 @@ class Sample:
         """Some of the rows; `whole` stays as it is."""
         part = None if self.part is None else self.part[which]
         steps = None if self.steps is None else self.steps[which]
-        return Sample(self.user[which], self.value[which], self.open[which], part, steps, self.whole)
+        user, value, waiting = self.user[which], self.value[which], self.open[which]
+        return replace(self, user=user, value=value, open=waiting, part=part, steps=steps)
 
     def only(self, value: int) -> Sample:
         """The rows with one value of the breakdown, on both sides of a ratio."""
         assert self.part is not None
         found = self.take(self.part == value)
         whole = None if self.whole is None else self.whole.only(value)
-        return Sample(found.user, found.value, found.open, found.part, found.steps, whole)
+        return replace(found, whole=whole)
 
 
 class Group(Enum):
@@ -98,19 +113,6 @@ class Group(Enum):
     HIT = "HIT"
     MISSED = "MISSED"
     OPEN = "OPEN"
-
-
-class Kind(Enum):
-    """What is made of the observations."""
-
-    COUNT = "COUNT"
-    UNIQUES = "UNIQUES"
-    SUM = "SUM"
-    MEAN = "MEAN"
-    PERCENTILE = "PERCENTILE"
-    SHARE = "SHARE"
-    NET = "NET"
-    RATIO = "RATIO"
 
 
 def kind_of(function: Function) -> Kind:
@@ -144,6 +146,11 @@ def kind_of(function: Function) -> Kind:
             raise ValueError(f"{type(function).__name__} has no observations.")
 
 
+def kind_seen(function: Function, sample: Sample) -> Kind:
+    """What is made of a sample of the function's."""
+    return sample.kind or kind_of(function)
+
+
 def _of_statistic(statistic: Statistic) -> Kind:
     return Kind.MEAN if statistic == "mean" else Kind.PERCENTILE
 
@@ -159,7 +166,7 @@ def estimate(function: Function, sample: Sample) -> Estimate:
 
 def _judged(function: Function, sample: Sample) -> Estimate:
     n = len(sample)
-    match kind_of(function):
+    match kind_seen(function, sample):
         case Kind.COUNT:
             return Estimate(float(n), n)
         case Kind.UNIQUES:
@@ -249,7 +256,7 @@ def divided(ratio: Ratio, part: float, whole: float, n: int) -> Estimate:
 
 def people(function: Function, sample: Sample, group: Group) -> Longs | None:
     """The users of a group, each once, ascending; None where the function knows no such group."""
-    kind = kind_of(function)
+    kind = kind_seen(function, sample)
     if group is Group.OPEN:
         return distinct(sample.user[sample.open])
     if kind is Kind.RATIO:

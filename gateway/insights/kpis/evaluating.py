@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from gateway.contract import Contract, Kpi, KpiStatus, Planned, Retention, Segment, StageMetric, rules_of
-from gateway.contract.functions import Function
+from gateway.contract.functions import Function, PluginFunction
 from gateway.contract.hashing import content_hash
-from gateway.errors import InvalidInput
+from gateway.errors import InvalidInput, PluginError, PluginFailure
 from gateway.insights.asking import Answer, By, Gathered, Questions, Reading, numbered_values, only_in
 from gateway.insights.columnar.selecting import Scalar
 from gateway.insights.filtering import CLIENT, TRAITS, client_column
 from gateway.insights.kernels.events import Longs, top
-from gateway.insights.kpis.estimates import Estimate, Group, Sample, estimate, kind_of, people
+from gateway.insights.kpis.estimates import Estimate, Group, Sample, estimate, kind_seen, people
+from gateway.insights.kpis.plugged import Histories, NoFunctions, PluginFunctions, histories, observations
 from gateway.insights.kpis.ranges import TimeRange
 from gateway.insights.kpis.samples import REACH_MS, Further, Seen, demanded, samples
 from gateway.insights.kpis.stages import stage_samples
@@ -90,10 +91,21 @@ class KpiQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was seen: a sample for each part of the range; `values` is what each number of the breakdown stands for."""
+    """What was seen: a sample for each part of the range; `values` is what each number of the breakdown stands for.
+    `failure`: why a plugin's function could not see anything."""
 
     samples: list[Sample]
     values: tuple[Scalar, ...]
+    failure: PluginFailure | None = None
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """What a plugin's function gets, and what it made of it once it was asked: remembered together."""
+
+    histories: list[Histories]
+    values: tuple[Scalar, ...]
+    observed: Observed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,8 @@ class Slice:
 @dataclass(frozen=True, slots=True)
 class Figure:
     """The KPI over [start, end) ms as of `as_of`. `answer` has the people; None where rollups gave the number, or where
-    nothing computes it. `different`: how many values the breakdown has."""
+    nothing computes it. `different`: how many values the breakdown has. `failure`: why a plugin's function gave no
+    number."""
 
     question: KpiQuestion
     estimate: Estimate
@@ -117,6 +130,7 @@ class Figure:
     answer: Answer[Observed] | None = None
     slices: tuple[Slice, ...] = ()
     different: int = 0
+    failure: PluginFailure | None = None
 
 
 def status(kpi: Kpi) -> KpiStatus:
@@ -130,23 +144,26 @@ def any_event(function: Function) -> bool:
 
 
 class Evaluator:
-    """Evaluates KPIs of all workspaces; one per process."""
+    """Evaluates KPIs of all workspaces; one per process. `functions` runs those of plugins."""
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, functions: PluginFunctions | None = None) -> None:
         self.questions = questions
+        self.functions: PluginFunctions = NoFunctions() if functions is None else functions
         self._tiles = Tiles(questions.scans.database)
 
     async def figure(self, scope: Scope, contract: Contract, question: KpiQuestion) -> Figure:
         """The KPI over its range, as the events stored now say.
 
         Raises InvalidInput for what cannot be asked, TooLarge for too much, Unavailable when it takes too long. A
-        planned KPI has no value.
+        planned KPI has no value, and neither has one whose plugin's function fails: `failure` says why.
         """
         now = self.questions.now()
         between = question.range.at(now)
         await self._check(scope, contract, question)
         if status(question.kpi) is KpiStatus.PLANNED:
             return Figure(question, Estimate(), between, now)
+        if (trouble := await self.trouble(question.kpi)) is not None:
+            return Figure(question, Estimate(), between, now, failure=trouble)
         plain = question.by is None and question.segment is None
         if plain and (found := await self._tiles.estimates(scope, question.kpi, between, now)):
             return Figure(question, found[0], between, now)
@@ -155,9 +172,13 @@ class Evaluator:
         whole = estimate(question.kpi.function, sample)
         between = question.range.at(answer.as_of)
         if question.by is None:
-            return Figure(question, whole, between, answer.as_of, answer)
+            return Figure(question, whole, between, answer.as_of, answer, failure=answer.found.failure)
         slices, different = await self._work(lambda: sliced(question, sample))
-        return Figure(question, whole, between, answer.as_of, answer, slices, different)
+        return Figure(question, whole, between, answer.as_of, answer, slices, different, answer.found.failure)
+
+    async def trouble(self, kpi: Kpi) -> PluginFailure | None:
+        """Why the plugin's function that a KPI names cannot be called; None of all other KPIs."""
+        return await self.functions.trouble(kpi.function) if isinstance(kpi.function, PluginFunction) else None
 
     async def series(
         self, scope: Scope, contract: Contract, question: KpiQuestion, bounds: Sequence[int]
@@ -193,6 +214,8 @@ class Evaluator:
         key = question.hash + (content_hash(list(bounds)) if bounds else "")
         if isinstance(function, StageMetric):
             return await self._of_stages(scope, contract, question, key, parts)
+        if isinstance(function, PluginFunction):
+            return await self._of_plugin(scope, question, function, key, parts)
         for reach in _REACHES:
 
             def reading(as_of: int, reach: int = reach) -> Reading:
@@ -210,6 +233,43 @@ class Evaluator:
             except Further:
                 continue
         raise AssertionError("there is no event behind the last reach")
+
+    async def _of_plugin(
+        self,
+        scope: Scope,
+        question: KpiQuestion,
+        function: PluginFunction,
+        key: str,
+        parts: Callable[[int], Sequence[int]],
+    ) -> Answer[Observed]:
+        """Histories are gathered and remembered as all answers are; only then, in another thread, the plugin is asked:
+        while its function takes its time, those that scan are free for others."""
+
+        def reading(as_of: int) -> Reading:
+            span = parts(as_of)
+            wanted = demanded(function, (span[0], span[-1]), as_of, question.breakdown, 0)
+            segment = None if question.segment is None else question.segment.key
+            return replace(wanted, filters=question.kpi.filters, segment=segment)
+
+        def work(gathered: Gathered, as_of: int) -> _Gathering:
+            seen = Seen(gathered, as_of, as_of + 1, question.zone)
+            return _Gathering(histories(function, seen, parts(as_of)), gathered.values)
+
+        answer = await self.questions.ask(scope, key, reading, work)
+        found = answer.found
+        if found.observed is None:
+            kind, failure = self.functions.kind(function), None
+            try:
+                numbers = await self.functions.numbers(function, found.histories)
+            except PluginError as error:
+                failure = error.failure
+                numbers = [np.full(len(some), np.nan) for some in found.histories]
+            made = [observations(some, of, kind) for some, of in zip(found.histories, numbers, strict=True)]
+            observed = Observed(made, found.values, failure)
+            if failure is not None:
+                return replace(cast("Answer[Any]", answer), found=observed)  # asked again the next time
+            found.observed = observed
+        return replace(cast("Answer[Any]", answer), found=found.observed)
 
     async def _of_stages(
         self,
@@ -291,8 +351,9 @@ def behind(question: KpiQuestion, sample: Sample, group: Group) -> Longs:
     """The users of a group, each once. Raises InvalidInput where the KPI has no such group."""
     found = people(question.kpi.function, sample, group)
     if found is None:
+        kind = kind_seen(question.kpi.function, sample).value.lower()
         raise InvalidInput(
-            f"A {kind_of(question.kpi.function).value.lower()} has no group {group.value}: nobody hits or misses it.",
+            f"A {kind} has no group {group.value}: nobody hits or misses it.",
             hint="Ask for COUNTED.",
             path="group",
         )

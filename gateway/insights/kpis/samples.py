@@ -22,6 +22,7 @@ from gateway.contract.functions import (
     Function,
     Funnel,
     Nps,
+    PluginFunction,
     PropertyStatistic,
     Quantity,
     Ratio,
@@ -117,6 +118,8 @@ def demanded(function: Function, between: tuple[int, int], as_of: int, by: By | 
             start, end, others, sessions = start - SESSION_GAP_MS, end + reach, True, True
         case Sum() | PropertyStatistic() | Satisfied() | Nps() | Ces():
             numbers = (function.property,)
+        case PluginFunction(property=path) if path is not None:
+            numbers = (path,)
         case Ratio():
             sides = (function.part, function.whole)
             numbers = tuple(dict.fromkeys(side.property for side in sides if isinstance(side, Sum)))

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.clock import Clock
 from gateway.contract import Contract, Kpi, KpiStatus
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import GatewayError, PluginError, Unavailable
 from gateway.insights.columnar.engine import Stopped
 from gateway.insights.kernels.calendar import Calendar, Interval
 from gateway.insights.kpis.evaluating import Evaluator, KpiQuestion, status
@@ -146,6 +146,8 @@ class Snapshots:
     ) -> int:
         question = KpiQuestion(kpi=kpi, range=TimeRange(start=period[0], end=period[1]))
         figure = await self._evaluator.figure(Scope.system(workspace), contract, question)
+        if figure.failure is not None:
+            raise PluginError(figure.failure)  # a snapshot would say for good that there was nothing
         found = figure.estimate
         one = KpiSnapshot(
             workspace=workspace,

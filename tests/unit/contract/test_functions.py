@@ -30,6 +30,7 @@ from gateway.contract import (
     load_texts,
     rules_of,
 )
+from gateway.contract.functions import PluginFunction
 from gateway.errors import ContractError
 from gateway.insights.kpis.evaluating import status
 from tests.unit.contract.acme import JOURNEY
@@ -197,6 +198,18 @@ A, B = EventRule("k.x", "A"), EventRule("k.x", "B")
                 (EventRule("k.engagementDepth.events[0]", "A"), EventRule("k.engagementDepth.events[1]", "B"))
             ),
             'The mean number of different events per session that began in the range, counting only "A" or "B"',
+        ),
+        (
+            "plugin: {name: acme.gaps, events: [{event: A}, {event: B}], property: total, parameters: {b: 1, a: [x]}}",
+            "number",
+            PluginFunction(
+                "acme.gaps",
+                (EventRule("k.plugin.events[0]", "A"), EventRule("k.plugin.events[1]", "B")),
+                "total",
+                {"a": ["x"], "b": 1},
+            ),
+            'What the function "acme.gaps" of a plugin, with the parameters {"a":["x"],"b":1} makes of each unique '
+            'user\'s events "A" or "B" in the range that have a number in "total": one number per user',
         ),
         (
             "planned: {words: How often people smile.}",
@@ -369,3 +382,17 @@ def test_what_contradicts_itself_is_refused(function: str, what: str) -> None:
 def test_answers_off_the_scale_are_no_answers() -> None:
     assert [Nps(A, "s").answer({"s": value}) for value in (0, 10, 11, "9", None)] == [0, 10, None, None, None]
     assert [Ces(A, "s").answer({"s": value}) for value in (0, 1, 7, 8)] == [None, 1, 7, None]
+
+
+def test_a_plugin_s_function_is_part_of_the_hash_with_all_that_it_is_given() -> None:
+    said = "plugin: {name: acme.gaps, events: [{event: A}], parameters: {least: 2, most: 5}}"
+    others = ["acme.gap", "event: B", "least: 3"]
+    changed = [said.replace(*pair) for pair in zip(["acme.gaps", "event: A", "least: 2"], others, strict=True)]
+    changed.append(said.replace("parameters", "property: total, parameters"))
+    assert len({kpi(one, "number").hash for one in [said, *changed]}) == 5
+    assert kpi(said.replace("least: 2, most: 5", "most: 5, least: 2"), "number").hash == kpi(said, "number").hash
+
+
+def test_a_plugin_s_function_has_a_whole_name() -> None:
+    assert "acme.median_hours" in problem("plugin: {name: gaps, events: [{event: A}]}", "number")
+    assert "property" in problem("plugin: {name: acme.gaps, events: [{event: A}], propperty: total}", "number")

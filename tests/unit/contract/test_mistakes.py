@@ -11,7 +11,7 @@ from tests.unit.contract.acme import JOURNEY, SCORE, edit, problems, write_acme
 
 FUNCTIONS = (
     "funnel, satisfied, sessionLength, count, uniqueUsers, sum, mean, percentile, ratio, timeBetween, retention, "
-    "churn, stage, nps, ces, engagementDepth, planned"
+    "churn, stage, nps, ces, engagementDepth, plugin, planned"
 )
 
 
