@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.contract import Condition, Kpi, load_contract, load_texts
-from gateway.contract.functions import Count, EngagementDepth, Function, UniqueUsers
+from gateway.contract.functions import Count, EngagementDepth, Function, Planned, UniqueUsers
 from gateway.quality.definitions import Definitions
 from gateway.quality.history import History
 from gateway.store.contracts import Versions
@@ -147,6 +147,18 @@ async def test_what_does_not_meet_a_filter_is_as_if_it_had_never_been(database: 
         assert (found["large"], found["without"]) == ((2.0, 2), (1.0, 1))
         assert (found["plus"], found["no_plan"]) == ((1.0, 1), (1.0, 1))
         assert found["depth"] == (1.0, 2), "two sessions are left, with one name each"
+    finally:
+        await gateway.close()
+
+
+async def test_nobody_is_behind_a_planned_kpi(database: Database) -> None:
+    gateway = Gateway(database, replace(load_shop(), kpis={"later": kpi("later", Planned("how long calls last"))}))
+    await gateway.prepare()
+    try:
+        query = '{ kpi(key: "later") { result(range: {last: "7d"}) { value users { totalCount } } } }'
+        refused = await gateway.refusal(query, await gateway.api_key())
+        assert refused["extensions"]["code"] == "INVALID_INPUT"
+        assert "planned" in refused["message"]
     finally:
         await gateway.close()
 

@@ -196,7 +196,13 @@ class Evaluator:
         return await self._work(lambda: [estimate(function, sample) for sample in answer.found.samples])
 
     async def people(self, scope: Scope, contract: Contract, figure: Figure) -> Answer[Observed]:
-        """What was observed for a figure; for one of rollups it is looked for now."""
+        """What was observed for a figure; for one of rollups it is looked for now. Raises InvalidInput where nothing
+        computes it."""
+        if status(figure.question.kpi) is KpiStatus.PLANNED:
+            raise InvalidInput(
+                f"The KPI {figure.question.kpi.key} is planned, and computed by nothing yet: nobody is behind it.",
+                hint="Ask for its status; give it another function than `planned` to have it computed.",
+            )
         return figure.answer or await self.observed(scope, contract, figure.question)
 
     # -- what is observed --------------------------------------------------------------------------------------
