@@ -132,7 +132,8 @@ async def test_a_connector_that_blocks_holds_only_its_own_thread(
         held = [one.name for one in threading.enumerate() if one.name == "connector bad"]
         assert held == ["connector bad"], "there is never a second thread"
         bad.freed.set()
-        await until(lambda: len(recorder(stage, "bad").names) == 10)
+        # What was given up had its effect all the same: it may come a second time.
+        await until(lambda: len(set(recorder(stage, "bad").names)) == 10)
     assert set(recorder(stage, "bad").names) == {f"user{at} {at}" for at in range(10)}
 
 
