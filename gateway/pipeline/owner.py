@@ -190,8 +190,9 @@ class Deriver:
         A lane that another process has taken over is dropped, and the rest tried again. Raises LeaseLost when none is
         left, or Unavailable.
         """
-        left = await self._work.pending(lease.lanes, limit=BATCH) if waiting else None
         while True:
+            # Read anew for each try: what waits in a lane that was dropped is another's.
+            left = await self._work.pending(lease.lanes, limit=BATCH) if waiting else None
             by_workspace: dict[str, list[Event]] = {}
             for event in events:
                 if lease.owns(event.workspace, event.sk):
